@@ -1,0 +1,1 @@
+"""The canvas: what travels between the painting browser and the scheduler."""

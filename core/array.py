@@ -1,0 +1,311 @@
+"""Lazy arrays with reverse-mode gradients on the table of primitives.
+
+An `Array` is a handle: `apply` checks the shapes, queues one launch on the array's backend and returns at once.
+Work happens when somebody reads (`numpy()`, `float()`) or flushes the backend. Arrays are immutable, so layout
+primitives may alias memory, and a result nobody holds when the queue is flushed is never computed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from core.backends import Backend, Buffer, current_backend
+from core.primitives import PRIMITIVES, Shape, _axes
+
+Scalar = int | float
+_tick = itertools.count()
+
+
+class Node:
+    """How an array was made; `tick` orders nodes so that the tape needs no sort of its own."""
+
+    __slots__ = ("inputs", "name", "params", "tick")
+
+    def __init__(self, name: str, inputs: tuple[Array, ...], params: dict[str, Any]) -> None:
+        self.name, self.inputs, self.params, self.tick = name, inputs, params, next(_tick)
+
+
+class Array:
+    """An immutable array on a backend, possibly not computed yet.
+
+    Build one with `asarray`; combine with operators, methods and `apply`.
+    """
+
+    __slots__ = ("backend", "buffer", "dtype", "node", "requires_grad", "shape")
+    __array_priority__ = 100
+
+    def __init__(self, backend: Backend, buffer: Buffer, shape: Shape, dtype: np.dtype[Any],
+                 node: Node | None = None, requires_grad: bool = False) -> None:
+        self.backend, self.buffer, self.shape, self.dtype = backend, buffer, shape, dtype
+        self.node, self.requires_grad = node, requires_grad
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    def numpy(self) -> NDArray[Any]:
+        """Compute what is queued and return the values as a read-only NumPy array (one read-back)."""
+        return self.backend.read(self.buffer)
+
+    def __float__(self) -> float:
+        if self.size != 1:
+            raise TypeError(f"only an array of one value becomes a float, this one has shape {self.shape}")
+        return float(self.numpy().reshape(()))
+
+    def detach(self) -> Array:
+        """The same values, cut from the tape."""
+        return Array(self.backend, self.buffer, self.shape, self.dtype)
+
+    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...]) -> Array:
+        """What a primitive's result becomes because `self` is among its inputs."""
+        return out
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype}, backend={self.backend.name!r})"
+
+    # --- arithmetic: a Python number is a parameter of the launch, not an array -----------------------------------
+    def __add__(self, other: Array | Scalar) -> Array:
+        return self._affine(1.0, other) if isinstance(other, Scalar) else apply("add", self, other)
+
+    def __sub__(self, other: Array | Scalar) -> Array:
+        return self._affine(1.0, -other) if isinstance(other, Scalar) else apply("sub", self, other)
+
+    def __mul__(self, other: Array | Scalar) -> Array:
+        return self._affine(other, 0.0) if isinstance(other, Scalar) else apply("mul", self, other)
+
+    def __truediv__(self, other: Array | Scalar) -> Array:
+        return self._affine(1.0 / other, 0.0) if isinstance(other, Scalar) else apply("div", self, other)
+
+    def __rsub__(self, other: Scalar) -> Array:
+        return self._affine(-1.0, other)
+
+    def __rtruediv__(self, other: Scalar) -> Array:
+        return apply("div", asarray(np.asarray(other, self.dtype), backend=self.backend), self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Array:
+        return self._affine(-1.0, 0.0)
+
+    def __matmul__(self, other: Array) -> Array:
+        return apply("matmul", self, other, ta=False, tb=False)
+
+    def _affine(self, scale: Scalar, shift: Scalar) -> Array:
+        return apply("affine", self, scale=float(scale), shift=float(shift))
+
+    # --- layout and reductions --------------------------------------------------------------------------------------
+    def reshape(self, *shape: int) -> Array:
+        """Row-major reshape; one size may be -1."""
+        if shape.count(-1) == 1:
+            rest = int(np.prod([s for s in shape if s != -1]))
+            shape = tuple(self.size // max(rest, 1) if s == -1 else s for s in shape)
+        return self if shape == self.shape else apply("reshape", self, shape=shape)
+
+    def transpose(self, *axes: int) -> Array:
+        """Permute the axes; none given reverses them."""
+        return apply("transpose", self, axes=axes or tuple(reversed(range(self.ndim))))
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """Sum over axes (all by default), in a fixed order."""
+        return apply("sum", self, axis=_axes(self.ndim, axis), keepdims=keepdims)
+
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """Largest value over axes (all by default)."""
+        return apply("max", self, axis=_axes(self.ndim, axis), keepdims=keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """Arithmetic mean over axes (all by default)."""
+        count = int(np.prod([self.shape[i] for i in _axes(self.ndim, axis)]))
+        return self.sum(axis, keepdims) * (1.0 / count)
+
+    def __getitem__(self, key: Any) -> Array:
+        """Basic slicing: integers and unit-step slices."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if len(keys) > self.ndim:
+            raise IndexError(f"{len(keys)} indices for {self.ndim} axes")
+        start, stop, drop = [0] * self.ndim, list(self.shape), []
+        for i, k in enumerate(keys):
+            n = self.shape[i]
+            if isinstance(k, slice):
+                lo, hi, step = k.indices(n)
+                if step != 1:
+                    raise IndexError(f"slice step {step} is not supported, use step 1")
+                start[i], stop[i] = lo, max(lo, hi)
+            elif isinstance(k, (int, np.integer)):
+                if not -n <= k < n:
+                    raise IndexError(f"index {k} is out of range for an axis of {n}")
+                start[i], stop[i] = int(k) % n, int(k) % n + 1
+                drop.append(i)
+            else:
+                raise IndexError(f"cannot index with {type(k).__name__}: use integers and slices")
+        out = apply("slice", self, start=tuple(start), stop=tuple(stop))
+        return out.reshape(*(s for i, s in enumerate(out.shape) if i not in drop)) if drop else out
+
+
+def asarray(values: ArrayLike, dtype: DTypeLike | None = None, backend: Backend | None = None,
+            requires_grad: bool = False) -> Array:
+    """Put values on a backend (the current session's by default).
+
+    Parameters
+    ----------
+    values : array_like
+        Real numbers; integers become int32 (indices), floats float32 unless `dtype` says float64.
+    requires_grad : bool
+        Whether `grad` may be asked for with respect to this array.
+    """
+    host = np.asarray(values)
+    if dtype is None:
+        dtype = np.int32 if host.dtype.kind in "iub" else (np.float64 if host.dtype == np.float64 else np.float32)
+    host = np.ascontiguousarray(host, dtype).reshape(host.shape)
+    chosen = backend or current_backend()
+    return Array(chosen, chosen.upload(host), host.shape, host.dtype, None, requires_grad)
+
+
+def apply(name: str, *inputs: Array, **params: Any) -> Array:
+    """Queue one primitive and return its result.
+
+    Raises
+    ------
+    KeyError
+        Unknown primitive.
+    ValueError
+        Shapes or dtypes that do not fit.
+    BackendError
+        The backend has no such kernel.
+    """
+    primitive = PRIMITIVES[name]
+    shape = primitive.shape(*(x.shape for x in inputs), **params)
+    floats = {x.dtype for x in inputs if x.dtype.kind == "f"}
+    backends = {id(x.backend) for x in inputs}
+    if len(floats) > 1 or len(backends) > 1:
+        names = ", ".join(f"{x.dtype} on {x.backend.name}" for x in inputs)
+        raise ValueError(f"{name}: inputs must share one float type and one backend, got {names}")
+    dtype = floats.pop() if floats else inputs[0].dtype
+    backend = inputs[0].backend
+    buffer = backend.launch(primitive, [x.buffer for x in inputs], params, shape, dtype)
+    needs = primitive.vjp is not None and any(x.requires_grad for x in inputs)
+    out = Array(backend, buffer, shape, dtype, None, needs)
+    out.node = Node(name, inputs, params) if needs else None
+    for x in inputs:
+        if type(x) is not Array:  # a tensor with a frame decides what its result carries
+            return x._wrap(name, out, inputs)
+    return out
+
+
+def grad(loss: Array, wrt: Sequence[Array]) -> list[Array]:
+    """Gradients of a scalar with respect to arrays, by walking the tape backwards.
+
+    Parameters
+    ----------
+    loss : Array
+        One value.
+    wrt : sequence of Array
+        Leaves made with ``requires_grad=True`` or results between them and the loss; an array the loss does not
+        depend on gets zeros.
+    """
+    if loss.size != 1:
+        raise ValueError(f"grad needs a scalar loss, this one has shape {loss.shape}")
+    ones = asarray(np.ones(loss.shape, loss.dtype), loss.dtype, loss.backend)
+    grads: dict[int, Array] = {id(loss): ones}
+    wanted = {id(x) for x in wrt}
+    for out in _reverse(loss):
+        node = out.node
+        assert node is not None
+        g = grads[id(out)] if id(out) in wanted else grads.pop(id(out))
+        vjp = PRIMITIVES[node.name].vjp
+        assert vjp is not None
+        parts = vjp(g, out.detach(), *(x.detach() for x in node.inputs), **node.params)
+        for x, part in zip(node.inputs, parts, strict=True):
+            if part is not None and x.requires_grad:
+                known = grads.get(id(x))
+                grads[id(x)] = part if known is None else known + part
+    return [grads[id(x)] if id(x) in grads
+            else asarray(np.zeros(x.shape, x.dtype), x.dtype, x.backend) for x in wrt]
+
+
+def _reverse(loss: Array) -> list[Array]:
+    """Arrays made by primitives that the loss depends on, last made first."""
+    seen: dict[int, Array] = {}
+    stack = [loss]
+    while stack:
+        x = stack.pop()
+        if x.node is not None and id(x) not in seen:
+            seen[id(x)] = x
+            stack.extend(i for i in x.node.inputs if i.requires_grad)
+    return sorted(seen.values(), key=lambda x: -x.node.tick if x.node else 0)
+
+
+# --- functions of the field's vocabulary ------------------------------------------------------------------------------
+
+
+def exp(x: Array) -> Array:
+    return apply("exp", x)
+
+
+def log(x: Array) -> Array:
+    return apply("log", x)
+
+
+def sqrt(x: Array) -> Array:
+    return apply("sqrt", x)
+
+
+def tanh(x: Array) -> Array:
+    return apply("tanh", x)
+
+
+def sigmoid(x: Array) -> Array:
+    return apply("sigmoid", x)
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x)."""
+    return apply("silu", x)
+
+
+def maximum(a: Array, b: Array) -> Array:
+    return apply("maximum", a, b)
+
+
+def concat(xs: Iterable[Array], axis: int) -> Array:
+    """Join along one axis."""
+    items = tuple(xs)
+    return apply("concat", *items, axis=axis % items[0].ndim)
+
+
+def take(table: Array, index: Array) -> Array:
+    """Rows of `table` [V, ...] at int32 `index` (any shape)."""
+    return apply("take", table, index)
+
+
+def cross_entropy(logits: Array, targets: Array) -> Array:
+    """Negative log likelihood in nats per row: logits [..., V], int32 targets [...] -> [...]."""
+    return apply("cross_entropy", logits, targets)
+
+
+def rms_norm(x: Array, weight: Array) -> Array:
+    """x / rms(x) * weight over the last axis (Zhang & Sennrich 2019), epsilon 1e-6 inside the root."""
+    return apply("rms_norm", x, weight)
+
+
+def causal_conv(x: Array, weight: Array, tail: Array) -> Array:
+    """Depthwise causal convolution: y[t] = sum_k weight[k] x[t-k].
+
+    Shapes: x [N,T,C], weight [K,C], tail [N,K-1,C] (the inputs just before x, oldest first) -> [N,T,C].
+    """
+    return apply("causal_conv", x, weight, tail)
+
+
+def linear_recurrence(a: Array, b: Array, h0: Array) -> Array:
+    """h[t] = a[t] h[t-1] + b[t], h[-1] = h0: a, b [N,T,C], h0 [N,C] -> [N,T,C]."""
+    return apply("linear_recurrence", a, b, h0, reverse=False)

@@ -1,0 +1,101 @@
+"""Backends: columns of kernels under one table of primitives, and the choice between them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BackendError
+from core.primitives import Primitive, Shape
+
+NAMES = ("cpu", "cuda", "wgpu")
+COLUMNS = {"cpu": "core.backends.cpu"}
+
+
+class Buffer:
+    """A place for values that a launch will fill; `data` is the backend's own storage, None until then."""
+
+    __slots__ = ("__weakref__", "data")
+
+    def __init__(self, data: Any = None) -> None:
+        self.data = data
+
+
+class Backend(Protocol):
+    """What a backend must offer; launches are queued, `read` and `flush` are the only points that wait."""
+
+    name: str
+
+    def upload(self, values: NDArray[Any]) -> Buffer: ...
+
+    def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
+               dtype: np.dtype[Any]) -> Buffer: ...
+
+    def flush(self) -> None: ...
+
+    def read(self, buffer: Buffer) -> NDArray[Any]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+_current: ContextVar[Backend | None] = ContextVar("zspace_backend", default=None)
+
+
+def choose(name: str | None = None) -> tuple[str, str]:
+    """Pick a backend name: argument, then `ZSPACE_BACKEND`, then probing.
+
+    Returns
+    -------
+    (name, reason)
+
+    Raises
+    ------
+    BackendError
+        The named backend does not exist here; nothing is replaced silently.
+    """
+    asked, source = (name, "argument") if name else (os.environ.get("ZSPACE_BACKEND"), "ZSPACE_BACKEND")
+    if asked and asked != "auto":
+        if asked not in NAMES:
+            raise BackendError(f"backend {asked!r} is unknown: choose one of {', '.join(NAMES)} or auto")
+        if asked not in COLUMNS:
+            raise BackendError(f"backend {asked!r} has no kernels in this version: use --backend cpu")
+        return asked, source
+    return "cpu", "the only backend with kernels in this version"
+
+
+def open_backend(name: str | None = None, **options: Any) -> Backend:
+    """Make a backend by name (see `choose`)."""
+    chosen, _ = choose(name)
+    backend: Backend = importlib.import_module(COLUMNS[chosen]).open_backend(**options)
+    return backend
+
+
+def current_backend() -> Backend:
+    """The backend of the innermost session or `use_backend`, else the process's default one."""
+    return _current.get() or _default()
+
+
+@cache
+def _default() -> Backend:
+    return open_backend()
+
+
+class use_backend:  # noqa: N801 - a context manager reads as a verb
+    """``with use_backend(b):`` new arrays live on `b`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def __enter__(self) -> Backend:
+        self._token = _current.set(self.backend)
+        return self.backend
+
+    def __exit__(self, *exc: object) -> None:
+        _current.reset(self._token)

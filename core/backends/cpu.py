@@ -1,0 +1,189 @@
+"""The CPU backend: a queue of launches run on a small thread pool with NumPy, SciPy and Numba kernels.
+
+BLAS is pinned to one thread and the pool splits the work, so the order of every sum depends on shapes alone.
+Elementwise launches in a row run block by block through the cache: one pass over memory for a whole chain.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import os
+import platform
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from core.backends import Buffer
+from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
+from core.errors import BackendError
+from core.primitives import Primitive, Shape
+
+BLOCK_BYTES = 1 << 18  # of one operand: a chain of four stays in a core's second-level cache
+PARALLEL_BYTES = 1 << 16  # below this one thread is faster than handing work over
+
+
+class Launch:
+    """One queued primitive. It holds its inputs, but not its output: a result nobody wants is not computed."""
+
+    __slots__ = ("dtype", "inputs", "out", "params", "primitive", "shape")
+
+    def __init__(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
+                 dtype: np.dtype[Any], out: Buffer) -> None:
+        self.primitive, self.inputs, self.params = primitive, inputs, params
+        self.shape, self.dtype, self.out = shape, dtype, weakref.ref(out)
+
+
+class CpuBackend:
+    """Kernels on the host.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Size of the pool; all usable cores by default. Recorded with a run.
+    """
+
+    name = "cpu"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._queue: list[Launch] = []
+        self._lock = threading.RLock()
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="zspace-cpu")
+        weakref.finalize(self, self._pool.shutdown, wait=False)
+        _keep_freed_memory()
+        threadpool_limits(1)  # for the process: our pool is the only one that splits work
+
+    def upload(self, values: NDArray[Any]) -> Buffer:
+        """Copy host values in."""
+        data = values.copy()
+        data.flags.writeable = False
+        return Buffer(data)
+
+    def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
+               dtype: np.dtype[Any]) -> Buffer:
+        """Queue one primitive."""
+        if primitive.name not in KERNELS and primitive.name not in ELEMENTWISE:
+            raise BackendError(f"backend 'cpu' has no kernel for {primitive.name!r}")
+        out = Buffer()
+        with self._lock:
+            self._queue.append(Launch(primitive, inputs, params, shape, dtype, out))
+        return out
+
+    def read(self, buffer: Buffer) -> NDArray[Any]:
+        """Run what is queued and give the values, read-only."""
+        if buffer.data is None:
+            self.flush()
+        values: NDArray[Any] = buffer.data.view()
+        values.flags.writeable = False
+        return values
+
+    def flush(self) -> None:
+        """Run every queued launch whose result somebody still holds, in order."""
+        with self._lock:
+            queue, self._queue = self._queue, []
+            alive: list[Launch] = []
+            while queue:  # from the end: dropping a dead launch frees its inputs, which may be dead then
+                launch = queue.pop()
+                if launch.out() is not None:
+                    alive.append(launch)
+            while alive:
+                launch = alive.pop()
+                if not launch.primitive.elementwise:
+                    self._run(launch)
+                    continue
+                chain = [launch]
+                while alive and alive[-1].primitive.elementwise and alive[-1].shape == launch.shape:
+                    chain.append(alive.pop())
+                self._run_chain(chain)
+
+    def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        """Run `work` over items on the pool; the first error is raised here."""
+        if len(items) == 1 or self.threads == 1:
+            for item in items:
+                work(item)
+        else:
+            list(self._pool.map(work, items))
+
+    def chunks(self, n: int, nbytes: int) -> list[slice]:
+        """Split n rows into one contiguous chunk a thread (one in all where splitting would not pay)."""
+        parts = min(self.threads, n) if nbytes >= PARALLEL_BYTES else 1
+        cuts = [n * i // max(parts, 1) for i in range(parts + 1)]
+        return [slice(a, b) for a, b in itertools.pairwise(cuts)] or [slice(0, n)]
+
+    def describe(self) -> dict[str, Any]:
+        """What must be equal for two runs to be comparable bit for bit."""
+        blas = sorted({f"{i['internal_api']} {i['version']} {i.get('architecture', '')}".strip()
+                       for i in threadpool_info() if i["user_api"] == "blas"})
+        return {"backend": "cpu", "device": _processor(), "threads": self.threads, "blas": blas}
+
+    def _run(self, launch: Launch) -> None:
+        """Run one kernel that is not elementwise."""
+        out = launch.out()
+        if out is not None:
+            out.data = KERNELS[launch.primitive.name](self, launch, *(b.data for b in launch.inputs))
+            launch.inputs = []
+
+    def _run_chain(self, chain: list[Launch]) -> None:
+        """Run elementwise launches of one shape together, block after block of rows."""
+        shape = chain[0].shape
+        columns = shape[-1] if shape else 1
+        rows = math.prod(shape[:-1])
+        outputs = [x.out() for x in chain]  # strong references: nothing dies while the chain runs
+        made = {id(out): i for i, out in enumerate(outputs)}
+        results = [np.empty((rows, columns), x.dtype) for x in chain]
+        steps = []
+        for i, x in enumerate(chain):
+            sources = [(results[made[id(b)]], True) if id(b) in made else _rows_of(b.data, shape) for b in x.inputs]
+            steps.append((ELEMENTWISE[x.primitive.name], results[i], sources, x.params))
+
+        def block(s: slice) -> None:
+            for kernel, out, sources, params in steps:
+                kernel(out[s], *(a[s] if per_row else a for a, per_row in sources), **params)
+
+        size = max(1, BLOCK_BYTES // max(1, columns * chain[0].dtype.itemsize))
+        self.map(block, [slice(i, min(i + size, rows)) for i in range(0, rows, size)] or [slice(0, 0)])
+        for x, out, result in zip(chain, outputs, results, strict=True):
+            if out is not None:
+                out.data = result.reshape(shape)
+            x.inputs = []
+
+
+def _rows_of(a: NDArray[Any], shape: Shape) -> tuple[NDArray[Any], bool]:
+    """An operand as rows to slice along with the output, or whole where every row sees the same."""
+    if math.prod(a.shape[:-1]) == 1:
+        return a.reshape(1, -1) if a.ndim else a, False
+    last = a.shape[-1]
+    full = (*shape[:-1], last)
+    return (a if a.shape == full else np.broadcast_to(a, full)).reshape(math.prod(full[:-1]), last), True
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse freed arrays: fresh pages for each 8 MB result would cost more than the arithmetic."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest value
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+
+
+def _processor() -> str:
+    """The processor's model name."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            names = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def open_backend(threads: int | None = None) -> CpuBackend:
+    """Make the CPU backend."""
+    return CpuBackend(threads)

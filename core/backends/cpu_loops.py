@@ -1,0 +1,162 @@
+"""Loops that are the kernel, compiled by Numba (cached on disk, GIL released, one thread each: the pool splits)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+EPSILON = 1e-6  # inside the root of rms_norm
+
+
+@njit(cache=True, nogil=True)
+def recurrence(a: Any, b: Any, h0: Any, out: Any) -> None:
+    """h[t] = a[t] h[t-1] + b[t]."""
+    for n in range(a.shape[0]):
+        for c in range(a.shape[2]):
+            if a.shape[1]:
+                out[n, 0, c] = a[n, 0, c] * h0[n, c] + b[n, 0, c]
+        for t in range(1, a.shape[1]):
+            for c in range(a.shape[2]):
+                out[n, t, c] = a[n, t, c] * out[n, t - 1, c] + b[n, t, c]
+
+
+@njit(cache=True, nogil=True)
+def recurrence_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
+    """s[t] = a[t+1] s[t+1] + b[t], s[T-1] = b[T-1]: the adjoint of `recurrence`."""
+    last = a.shape[1] - 1
+    for n in range(a.shape[0]):
+        if last >= 0:
+            for c in range(a.shape[2]):
+                out[n, last, c] = b[n, last, c]
+        for t in range(last - 1, -1, -1):
+            for c in range(a.shape[2]):
+                out[n, t, c] = a[n, t + 1, c] * out[n, t + 1, c] + b[n, t, c]
+
+
+@njit(cache=True, nogil=True)
+def causal_conv(x: Any, w: Any, tail: Any, out: Any) -> None:
+    """y[t] = sum_k w[k] x[t-k], with `tail` before x."""
+    taps = w.shape[0]
+    for n in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                out[n, t, c] = w[0, c] * x[n, t, c]
+            for k in range(1, taps):
+                if t >= k:
+                    for c in range(x.shape[2]):
+                        out[n, t, c] += w[k, c] * x[n, t - k, c]
+                else:
+                    for c in range(x.shape[2]):
+                        out[n, t, c] += w[k, c] * tail[n, taps - 1 + t - k, c]
+
+
+@njit(cache=True, nogil=True)
+def causal_conv_dx(g: Any, w: Any, out: Any) -> None:
+    """dx[t] = sum_k w[k] g[t+k]."""
+    for n in range(g.shape[0]):
+        for t in range(g.shape[1]):
+            for c in range(g.shape[2]):
+                out[n, t, c] = w[0, c] * g[n, t, c]
+            for k in range(1, min(w.shape[0], g.shape[1] - t)):
+                for c in range(g.shape[2]):
+                    out[n, t, c] += w[k, c] * g[n, t + k, c]
+
+
+@njit(cache=True, nogil=True)
+def causal_conv_dw(g: Any, x: Any, tail: Any, out: Any) -> None:
+    """dw[k] = sum_t g[t] x[t-k], one partial sum a sequence."""
+    taps = out.shape[1]
+    for n in range(g.shape[0]):
+        for t in range(g.shape[1]):
+            for k in range(taps):
+                if t >= k:
+                    for c in range(g.shape[2]):
+                        out[n, k, c] += g[n, t, c] * x[n, t - k, c]
+                else:
+                    for c in range(g.shape[2]):
+                        out[n, k, c] += g[n, t, c] * tail[n, taps - 1 + t - k, c]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def rms_norm(x: Any, w: Any, out: Any) -> None:
+    """y = x / sqrt(mean(x^2) + eps) * w."""
+    for i in range(x.shape[0]):
+        total = x.dtype.type(0)
+        for c in range(x.shape[1]):
+            total += x[i, c] * x[i, c]
+        r = x.dtype.type(1.0 / math.sqrt(total / x.shape[1] + EPSILON))
+        for c in range(x.shape[1]):
+            out[i, c] = x[i, c] * r * w[c]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def rms_norm_dx(g: Any, x: Any, w: Any, out: Any) -> None:
+    """dx = r (g w - x r^2 mean(g w x))."""
+    for i in range(x.shape[0]):
+        total = x.dtype.type(0)
+        dot = x.dtype.type(0)
+        for c in range(x.shape[1]):
+            total += x[i, c] * x[i, c]
+            dot += g[i, c] * w[c] * x[i, c]
+        square = 1.0 / (total / x.shape[1] + EPSILON)
+        r = x.dtype.type(math.sqrt(square))
+        shrink = x.dtype.type(square * dot / x.shape[1])
+        for c in range(x.shape[1]):
+            out[i, c] = r * (g[i, c] * w[c] - x[i, c] * shrink)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def rms_norm_dw(g: Any, x: Any, out: Any) -> None:
+    """dw = sum over rows of g x r."""
+    for i in range(x.shape[0]):
+        total = x.dtype.type(0)
+        for c in range(x.shape[1]):
+            total += x[i, c] * x[i, c]
+        r = x.dtype.type(1.0 / math.sqrt(total / x.shape[1] + EPSILON))
+        for c in range(x.shape[1]):
+            out[c] += g[i, c] * x[i, c] * r
+
+
+@njit(cache=True, nogil=True)
+def cross_entropy(logits: Any, targets: Any, out: Any) -> None:
+    """log sum exp(logits) - logits[target], in nats; a target outside the vocabulary gives NaN."""
+    for i in range(logits.shape[0]):
+        if targets[i] < 0 or targets[i] >= logits.shape[1]:
+            out[i] = np.nan
+            continue
+        top = logits[i, 0]
+        for j in range(1, logits.shape[1]):
+            if not logits[i, j] <= top:  # also taken by NaN, which must propagate
+                top = logits[i, j]
+        total = 0.0
+        for j in range(logits.shape[1]):
+            total += math.exp(logits[i, j] - top)
+        out[i] = math.log(total) + top - logits[i, targets[i]]
+
+
+@njit(cache=True, nogil=True)
+def cross_entropy_grad(g: Any, logits: Any, targets: Any, out: Any) -> None:
+    """g (softmax(logits) - one-hot(target))."""
+    for i in range(logits.shape[0]):
+        top = logits[i, 0]
+        for j in range(1, logits.shape[1]):
+            if not logits[i, j] <= top:
+                top = logits[i, j]
+        total = 0.0
+        for j in range(logits.shape[1]):
+            out[i, j] = math.exp(logits[i, j] - top)
+            total += out[i, j]
+        for j in range(logits.shape[1]):
+            out[i, j] = g[i] * out[i, j] / total
+        out[i, targets[i]] -= g[i]
+
+
+@njit(cache=True, nogil=True)
+def scatter_add(rows: Any, index: Any, out: Any) -> None:
+    """out[index[i]] += rows[i], i ascending."""
+    for i in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            out[index[i], c] += rows[i, c]

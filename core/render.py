@@ -1,0 +1,134 @@
+"""Pictures of an atlas with Matplotlib: the latest chart echo by echo, and the bands' share over the history."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.atlas import Chart, ZAtlas
+from core.frame import ZFrame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+THEMES = {
+    "dark": {"paper": "#14171c", "ink": "#e6e8eb", "quiet": "#8a929e", "outline": "#ffffff", "signed": "berlin"},
+    "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "outline": "#000000", "signed": "PuOr"},
+}
+
+
+def render_atlas(atlas: ZAtlas, theme: Literal["dark", "light"] = "dark", signal: str | None = None) -> Figure:
+    """Draw the latest chart and the history of an atlas.
+
+    Parameters
+    ----------
+    atlas : ZAtlas
+        Not empty.
+    theme : {"dark", "light"}
+    signal : str, optional
+        Only charts whose provenance names this signal ("state", "gradient").
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        1280 x 720 pixels at its own resolution; save it with ``figure.savefig(path)``.
+    """
+    from matplotlib.figure import Figure
+
+    charts = [c for c in atlas if signal is None or c.provenance.get("signal") == signal]
+    if not charts:
+        raise ValueError("there is nothing to draw: observe a signal first")
+    look, chart = THEMES[theme], charts[-1]
+    echoes = chart.frame.temporal.echo_count
+    figure = Figure(figsize=(12.8, 7.2), dpi=100, facecolor=look["paper"], layout="constrained")
+    grid = figure.add_gridspec(2, echoes, height_ratios=(2, 1), hspace=0.08, wspace=0.04)
+    title = "  ".join(filter(None, (chart.provenance.get("signal"), f"step {chart.step:,}")))
+    figure.suptitle(f"Atlas: {title}", color=look["ink"], x=0.01, ha="left", fontsize=14)
+    for e in range(echoes):
+        _draw_echo(figure.add_subplot(grid[0, e]), chart, e, look)
+    same = [c for c in charts if c.frame == chart.frame]
+    _draw_history(figure.add_subplot(grid[1, :]), same, chart.frame, look)
+    return figure
+
+
+def band_names(frame: ZFrame) -> list[str]:
+    """Each band's range in cycles/sample."""
+    bounds = [0.0, *frame.edges, 0.5]
+    return [f"{low:.3g} – {high:.3g}" for low, high in itertools.pairwise(bounds)]
+
+
+def _style(axes: Axes, look: dict[str, str]) -> None:
+    """Quiet axes in the theme's colours."""
+    axes.set_facecolor(look["paper"])
+    axes.tick_params(colors=look["quiet"], labelsize=8, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> None:
+    """One echo: sequential map for densities, diverging with a neutral middle for signed correlations."""
+    frame, rho = chart.frame, chart.field.rho[:, :, echo]
+    _style(axes, look)
+    lag = frame.temporal.lags[echo]
+    axes.set_title("power" if echo == 0 else f"lag {lag}", color=look["ink"], fontsize=10, loc="left")
+    if np.isnan(rho).any():
+        axes.text(0.5, 0.5, "missing after warp", color=look["quiet"], ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    limit = float(np.abs(rho).max()) or 1.0
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0} if echo == 0 else {
+        "cmap": look["signed"], "vmin": -limit, "vmax": limit}
+    turn = 360 / frame.sheets
+    extent = (-turn / 2, 360 - turn / 2, -0.5, frame.bands - 0.5)
+    image = axes.imshow(rho, origin="lower", aspect="auto", extent=extent, interpolation="nearest", **scale)
+    bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=look["quiet"], labelsize=7, length=0)
+    bar.ax.locator_params(nbins=4)
+    axes.set_xticks(np.arange(0, 360, 90), [f"{a}°" for a in range(0, 360, 90)])
+    axes.set_yticks(range(frame.bands), band_names(frame) if echo == 0 else [""] * frame.bands)
+    if echo == 0:
+        axes.set_ylabel("band, cycles/sample", color=look["quiet"], fontsize=9)
+        _outline(axes, chart.field.homology.labels > 0, turn, look["outline"])
+
+
+def _outline(axes: Axes, inside: NDArray[np.bool_], turn: float, colour: str) -> None:
+    """Border of the cells above the threshold."""
+    bands, sheets = inside.shape
+    lines: list[tuple[list[float], list[float]]] = []
+    for b in range(bands):
+        for s in range(sheets):
+            left, right = (s - 0.5) * turn, (s + 0.5) * turn
+            if inside[b, s] != inside[b, s - 1]:
+                lines.append(([left, left], [b - 0.5, b + 0.5]))
+            if b and inside[b, s] != inside[b - 1, s]:
+                lines.append(([left, right], [b - 0.5, b - 0.5]))
+    for x, y in lines:
+        axes.plot(x, y, color=colour, linewidth=1.5, solid_capstyle="round")
+
+
+def _draw_history(axes: Axes, charts: list[Chart], frame: ZFrame, look: dict[str, str]) -> None:
+    """Share of power per band over steps, low bands at the bottom."""
+    from matplotlib import colormaps
+
+    _style(axes, look)
+    power = np.array([c.field.rho[:, :, 0].sum(axis=1) for c in charts])
+    share = power / np.maximum(power.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    steps = [c.step for c in charts]
+    if len(steps) == 1:
+        steps, share = [steps[0] - 1, steps[0]], np.repeat(share, 2, axis=0)
+    colours = colormaps["viridis"](np.linspace(0.1, 0.95, frame.bands))
+    axes.stackplot(steps, share.T * 100, colors=colours, labels=band_names(frame))
+    axes.set_xlim(steps[0], steps[-1])
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("share of power, %", color=look["quiet"], fontsize=9)
+    axes.set_xlabel("step", color=look["quiet"], fontsize=9)
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True, frameon=False, fontsize=8,
+                         title="cycles/sample")
+    legend.get_title().set(color=look["quiet"], fontsize=8)
+    for text in legend.get_texts():
+        text.set_color(look["ink"])

@@ -1,0 +1,161 @@
+"""Checkpoints: named arrays and a JSON object in one safetensors file, whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import RunError
+from core.runs.journal import io_error
+from core.runs.store import RunFolder, write_atomic
+
+SCHEMA = "zspace.checkpoint.v1"
+_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+
+
+class _BrokenError(RunError):
+    """The file's content is not what was written, so another checkpoint may serve."""
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and little-endian bytes, in the order of the names.
+
+    Equal digests mean equal bits: 0.0 and -0.0 differ. Memory layout and byte order in memory do not matter.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        sha.update(json.dumps([name, little.dtype.str, little.shape]).encode())
+        sha.update(little.tobytes())
+    return sha.hexdigest()
+
+
+def save_checkpoint(
+    folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3
+) -> Path:
+    """Write checkpoints/step-NNNNNNNN.safetensors beside, sync it, give it its name, and remove the oldest.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    step
+        Steps done so far, >= 0; it names the file.
+    arrays
+        Parameters, optimiser state and whatever else `meta` cannot hold.
+    meta
+        JSON object, strict (no NaN).
+    keep
+        How many of the newest checkpoints stay, >= 1.
+
+    Raises
+    ------
+    RunError
+        For a negative step, keep < 1, a dtype that safetensors lacks, a `meta` that is not JSON, or when the
+        operating system refuses; existing checkpoints are untouched then.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    if step < 0 or keep < 1:
+        raise RunError(f"A checkpoint needs step >= 0 and keep >= 1, not step={step} and keep={keep}.")
+    try:
+        header = json.dumps({"schema": SCHEMA, "step": step, "digest": digest(arrays), "meta": meta}, allow_nan=False)
+        # safetensors takes the bytes as they lie in memory, so they are laid out row by row first
+        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"zspace": header})
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise RunError(f"The checkpoint of step {step} cannot be written as safetensors: {error}.") from error
+    path = folder.checkpoints / f"step-{step:08d}.safetensors"
+    write_atomic(path, data, kind="checkpoint")
+    try:
+        for old in _by_age(folder)[keep:]:
+            old.unlink()
+    except OSError as error:
+        raise io_error(folder.checkpoints, "remove old checkpoints", error) from error
+    return path
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read a checkpoint and check it against the digest it carries.
+
+    Returns
+    -------
+    arrays
+        As they were saved.
+    meta
+        As it was saved.
+
+    Raises
+    ------
+    RunError
+        When the file is missing, partial, changed, or no checkpoint of this schema.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise io_error(path, "read the checkpoint", error) from error
+    try:
+        arrays = load(data)
+        size = int.from_bytes(data[:8], "little")  # safetensors: length of the JSON header, then the header
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["zspace"])
+        schema, stated, meta = header["schema"], header["digest"], header["meta"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _BrokenError(f"{path} is broken or no checkpoint ({error}); resume from an older one.") from error
+    if schema != SCHEMA:
+        raise RunError(f"{path} has schema {schema!r}, but {SCHEMA!r} is read here; use the version that wrote it.")
+    if digest(arrays) != stated:
+        raise _BrokenError(f"{path} was changed after it was written (its digest differs); resume from an older one.")
+    return arrays, meta
+
+
+def latest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
+    """Find the newest checkpoint that is whole; broken ones on the way are renamed to `<name>.broken`.
+
+    Returns
+    -------
+    path
+        The file, verified, or None where there is none.
+    warnings
+        One sentence for each file that was set aside, to be shown to the user.
+
+    Raises
+    ------
+    RunError
+        When a file cannot be read or renamed, or was written by another version.
+    """
+    warnings = []
+    for path in _by_age(folder):
+        try:
+            load_checkpoint(path)
+        except _BrokenError as error:
+            aside = path.with_name(path.name + ".broken")
+            try:
+                path.replace(aside)
+            except OSError as refusal:
+                raise io_error(path, "set the broken checkpoint aside", refusal) from error
+            warnings.append(f"{error} It was set aside as {aside.name}.")
+        else:
+            return path, warnings
+    return None, warnings
+
+
+def _by_age(folder: RunFolder) -> list[Path]:
+    """The files named like checkpoints, newest step first."""
+    steps = [(int(match[1]), path) for path in folder.checkpoints.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(steps, reverse=True)]

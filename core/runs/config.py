@@ -1,0 +1,122 @@
+"""What run.json says: everything that decides the rows of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from core.data import Corpus
+from core.errors import RunError
+from core.frame import ZFrame
+from core.nn.rnn import PRESETS, Rnn, RnnConfig
+
+LIBRARIES = ("numpy", "scipy", "numba")
+# per preset: characters a window, windows a step, peak learning rate, steps
+TRAINING: dict[str, tuple[int, int, float, int]] = {
+    "tiny": (64, 16, 1.0e-2, 1500),
+    "small": (128, 16, 1.0e-2, 1500),
+    "base": (256, 32, 8.0e-3, 300),
+    "large": (256, 64, 3.0e-3, 2000),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a training run; `from_preset` fills in the sizes.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Text to learn from, as `core.data.read_corpus` takes it, absolute.
+    rate : float
+        Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
+    clip : float
+        Largest global norm of the gradient.
+    field_every, evaluate_every, sample_every, checkpoint_every, digest_every : int
+        Steps between looks at the field, validation losses, samples, checkpoints and parameter digests.
+    capacity : int
+        Length of the scheduler's queue: a stroke takes full effect after this many steps.
+    """
+
+    paths: tuple[str, ...]
+    model: str
+    preset: str
+    backend: str
+    threads: int
+    seed: int
+    steps: int
+    window: int
+    batch: int
+    rate: float
+    warmup: int = 20
+    clip: float = 1.0
+    field_every: int = 10
+    evaluate_every: int = 50
+    sample_every: int = 100
+    checkpoint_every: int = 100
+    digest_every: int = 25
+    capacity: int = 8
+
+    @classmethod
+    def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
+                    threads: int, seed: int = 0, steps: int | None = None, **changes: Any) -> RunConfig:
+        """Settings of a preset, with changes.
+
+        Raises
+        ------
+        RunError
+            Unknown model or preset, or a setting below 1.
+        """
+        if model != "rnn":
+            raise RunError(f"model {model!r} is unknown: this version has 'rnn'")
+        if preset not in PRESETS:
+            raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+        window, batch, rate, preset_steps = TRAINING[preset]
+        base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
+        config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
+                     **{**base, **changes})
+        for field in fields(config):
+            value = getattr(config, field.name)
+            if field.name not in ("seed",) and isinstance(value, (int, float)) and not value > 0:
+                raise RunError(f"{field.name} is {value}: it must be above 0")
+        return config
+
+    def to_json(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {**asdict(self), "paths": list(self.paths)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> RunConfig:
+        """Back from run.json."""
+        known: dict[str, Any] = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        try:
+            return cls(**{**known, "paths": tuple(known["paths"])})
+        except (TypeError, KeyError) as error:
+            raise RunError(f"run.json lacks a setting ({error}): it was written by another version") from error
+
+    def build(self, corpus: Corpus) -> Rnn:
+        """The model, sized for the corpus."""
+        return Rnn(RnnConfig(vocabulary=len(corpus.vocabulary), **PRESETS[self.preset]))
+
+    def frame(self) -> ZFrame:
+        """How the run's states and gradients are looked at."""
+        return ZFrame.octaves()
+
+
+def environment(backend: dict[str, Any]) -> dict[str, Any]:
+    """What must be equal for two executions to be comparable bit for bit."""
+    return {**backend, "python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}",
+            **{name: version(name) for name in LIBRARIES}, "code": code_digest()}
+
+
+def code_digest() -> str:
+    """SHA-256 over the engine's source files: equal digests, equal code."""
+    root = Path(__file__).resolve().parent.parent
+    sha = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        sha.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return sha.hexdigest()

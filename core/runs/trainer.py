@@ -1,0 +1,391 @@
+"""The trainer: given run.json, a checkpoint and the input log, a pure function to rows.
+
+Step n runs between boundaries n and n + 1. At a boundary the trainer takes what was acknowledged since the last one
+and first writes a `boundary` record into the input log itself: {"kind": "boundary", "step": n, "through": seq}. The log
+is thereby the whole replay script: it says what was asked for and at which step it took effect.
+
+``python -m core.runs.trainer RUN_FOLDER`` runs or resumes one run in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.array import Array, asarray, cross_entropy, grad
+from core.atlas import Chart, ZAtlas
+from core.backends import open_backend, use_backend
+from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+from core.errors import PatchError, RunError
+from core.evaluate import BATCH, evaluate, losses
+from core.field import measure_field
+from core.generate import generate
+from core.optim import Adam, Schedule, clip_by_norm
+from core.random import Philox
+from core.roundtable import classify_roundtable
+from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
+from core.runs.config import RunConfig, environment
+from core.runs.journal import Follower, Journal, encode_record, read_records
+from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
+from core.scheduler import Patch, Scheduler
+from core.steer import gains
+
+Row = dict[str, Any]
+BATCH_STREAM = 2  # of the random numbers, see core.generate
+PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
+PAUSE_SECONDS = 0.05
+SAMPLE_LENGTH = 240
+
+
+def create_run(root: Path | str, config: RunConfig) -> RunFolder:
+    """Read the text, measure the baselines, and lay out a new run's folder."""
+    corpus = read_corpus(list(config.paths), window=config.window)
+    backend = open_backend(config.backend, threads=config.threads)
+    return RunStore(root).create({
+        **config.to_json(),
+        "frame": config.frame().to_json(),
+        "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
+                   "train": len(corpus.train), "validation": len(corpus.validation),
+                   "vocabulary": "".join(corpus.vocabulary)},
+        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus), "xz": xz_bpc(corpus)},
+        "environment": environment(backend.describe()),
+    })
+
+
+class Rows:
+    """A journal of computed rows. Rows already there, from before an interruption, must be met bit for bit."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self.journal = Journal(path)
+        known, bad = read_records(path)
+        if bad:
+            raise RunError(f"{path}: {bad} broken lines inside the file: restore it from a copy")
+        self.expected = deque(r for r in known if r["step"] > after)
+        self.last_step = max((r["step"] for r in known), default=0)
+
+    def emit(self, row: Row) -> None:
+        """Append a row, or check it against the one that is there."""
+        if not self.expected:
+            self.journal.append(row)
+            return
+        there = self.expected.popleft()
+        field = first_difference(comparable(there), comparable(json.loads(encode_record(row))))
+        if field is not None:
+            raise RunError(f"{self.journal.path}: step {row['step']}, field {field!r} departs from the row recorded "
+                           "before the interruption: `zspace replay` says more; start a new run to go on")
+
+
+def comparable(row: Row) -> Row:
+    """A row without what is timed."""
+    return {k: v for k, v in row.items() if k != "measured"}
+
+
+def first_difference(a: Row, b: Row) -> str | None:
+    """The first key whose values differ, None where all are equal."""
+    return next((k for k in [*a, *(k for k in b if k not in a)] if k not in a or k not in b or a[k] != b[k]), None)
+
+
+class Inputs:
+    """The input log seen from the trainer: what takes effect at which step."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal, self._follower = Journal(path, shared=True), Follower(path)
+        self.script: dict[int, list[Row]] = {}
+        self.pending: list[Row] = []
+
+    def poll(self) -> None:
+        """Take in what was appended since the last call."""
+        for record in self._follower.poll():
+            if record.get("kind") == "boundary":
+                through = record["through"]
+                self.script.setdefault(record["step"], []).extend(r for r in self.pending if r["seq"] <= through)
+                self.pending = [r for r in self.pending if r["seq"] > through]
+            else:
+                self.pending.append(record)
+
+    def take(self, step: int) -> list[Row]:
+        """Assign what is pending to this step, in the log first."""
+        if self.pending:
+            self.journal.append({"kind": "boundary", "step": step, "through": self.pending[-1]["seq"]})
+            self.poll()
+        return self.script.get(step, [])
+
+
+class Trainer:
+    """One run in this process.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Made by `create_run`; resumed from its newest whole checkpoint where there is one.
+    until : int, optional
+        Stop after this step (the configured number of steps by default).
+    on_row : callable, optional
+        Called with every computed row.
+    """
+
+    def __init__(self, folder: RunFolder, until: int | None = None,
+                 on_row: Callable[[Row], None] | None = None) -> None:
+        record = folder.read_config()
+        self.folder, self.config, self.on_row = folder, RunConfig.from_json(record), on_row
+        self.until = min(self.config.steps if until is None else until, self.config.steps)
+        self.corpus = open_corpus(record)
+        self.model, self.frame = self.config.build(self.corpus), self.config.frame()
+        self.backend = open_backend(self.config.backend, threads=self.config.threads)
+        self.optimiser = Adam()
+        self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup)
+        self.random = Philox(self.config.seed)
+        self.inputs = Inputs(folder.inputs)
+        self.interrupted = False
+        self.warnings: list[str] = []
+        with use_backend(self.backend):
+            self._restore()
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        """Start from the newest whole checkpoint, or from the seed."""
+        path, self.warnings = latest_checkpoint(self.folder)
+        self.scheduler = Scheduler({"atlas": (self.frame.bands, self.frame.sheets)}, self.config.capacity)
+        self.step, self.rate_scale, self.fold = 0, 1.0, np.zeros((self.frame.bands, self.frame.sheets))
+        self.atlas = ZAtlas(512)
+        if path is None:
+            self._load(self.model.initial_parameters(self.config.seed))
+            self.moments = self.optimiser.start(self.parameters)
+        else:
+            arrays, meta = load_checkpoint(path)
+            self._load({k[2:]: v for k, v in arrays.items() if k.startswith("p.")})
+            self.moments = {k: asarray(v) for k, v in arrays.items() if k[:2] in ("m.", "v.")}
+            self.step, self.rate_scale, self.fold = meta["step"], meta["rate_scale"], arrays["fold"]
+            self.scheduler.restore(meta["scheduler"])
+            if self.folder.atlas.exists():
+                for chart in ZAtlas.load_npz(self.folder.atlas):
+                    if chart.step <= self.step:
+                        self.atlas.append(chart)
+        self.metrics, self.applied = Rows(self.folder.metrics, self.step), Rows(self.folder.applied, self.step)
+
+    def _load(self, values: dict[str, NDArray[Any]]) -> None:
+        self.parameters = {k: asarray(v, requires_grad=True) for k, v in values.items()}
+
+    def _checkpoint(self) -> None:
+        """Everything the rows before it rest on is on disk before the checkpoint is."""
+        for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
+            journal.sync()
+        arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
+        arrays |= {k: v.numpy() for k, v in self.moments.items()} | {"fold": self.fold}
+        meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state()}
+        save_checkpoint(self.folder, self.step, arrays, meta)
+        if len(self.atlas):
+            self.atlas.save_npz(self.folder.atlas)
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Train until the end, a stop, or an interruption.
+
+        Returns
+        -------
+        str
+            "finished" or "stopped".
+
+        Raises
+        ------
+        RunError
+            The loss is no longer finite, a recomputed row departs from the recorded one, or the disk refuses.
+        """
+        heart = Heartbeat(self.folder)
+        heart.beat(self.step)
+        try:
+            with use_backend(self.backend):
+                if self.step == 0:
+                    self._emit_validation(0)
+                while self.step < self.until and not self.interrupted:
+                    if not self._boundary(self.step + 1, heart):
+                        break
+                    self._train_step()
+                    heart.beat(self.step)
+                state = "finished" if self.step >= self.config.steps else "stopped"
+                if self.step % self.config.checkpoint_every:
+                    self._checkpoint()
+        except BaseException:
+            heart.beat(self.step, "failed")
+            raise
+        finally:
+            for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
+                journal.close()
+        heart.beat(self.step, state)
+        return state
+
+    def _boundary(self, step: int, heart: Heartbeat) -> bool:
+        """Take inputs; wait while paused. False: asked to stop."""
+        computed = max(self.metrics.last_step, self.applied.last_step)  # those steps ran without what is pending now
+        self.inputs.poll()
+        if step > computed:
+            while _last_of(self.inputs.pending, "pause", ("resume", "start", "stop")) and not self.interrupted:
+                heart.beat(self.step, "paused")
+                time.sleep(PAUSE_SECONDS)
+                self.inputs.poll()
+            if self.interrupted:
+                return False
+        records = self.inputs.take(step) if step > computed else self.inputs.script.get(step, [])
+        rejected = []
+        for record in records:
+            if record.get("kind") == "patch":
+                try:
+                    patch = Patch.from_record(record)
+                    check_frame(patch, self.frame.signature())
+                    self.scheduler.push(patch)
+                except PatchError as error:
+                    rejected.append({"seq": record["seq"], "reason": str(error)})
+            elif record.get("kind") == "rate":
+                self.rate_scale = float(record["scale"])
+        self.scheduler.boundary()
+        fold = self.scheduler.fold("atlas")
+        if records or not np.array_equal(fold.relation, self.fold):
+            row = {"step": step, "seq": [r["seq"] for r in records],
+                   "fold": {"atlas": {"amplitude": fold.amplitude, "relation": fold.relation.tolist()}}}
+            self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
+        self.fold = fold.relation
+        return not (step > computed and _last_of(records, "stop", ("start",)))
+
+    def _train_step(self) -> None:
+        """One update and its row."""
+        began, n = time.perf_counter(), self.step + 1
+        look = n % self.config.field_every == 0
+        tokens = self._batch(n)
+        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]),
+                                         self.model.initial_state(self.config.batch),
+                                         frame=self.frame, gains=gains(self.fold))
+        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
+        wanted = [*self.parameters.values(), *([tapped] if look else [])]
+        grads = grad(loss, wanted)
+        named = dict(zip(self.parameters, grads, strict=False))
+        clipped, norm = clip_by_norm(named, self.config.clip)
+        rate = self.schedule.rate(self.step) * self.rate_scale
+        self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        self.backend.flush()
+        value = float(loss)
+        if not math.isfinite(value):
+            raise RunError(f"the loss became {value} at step {n}: start again with a learning rate below "
+                           f"{self.config.rate}")
+        self.step = n
+        row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
+                    "gradient_norm": float(norm), "rate": rate}
+        if look:
+            row |= self._look(tapped, grads[-1])
+        if n % self.config.digest_every == 0 or n == self.config.steps:
+            row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
+                             "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
+        seconds = time.perf_counter() - began
+        row["measured"] = {"time": time.time(), "seconds": seconds,
+                           "characters_per_second": tokens[:, 1:].size / seconds}
+        self._emit(row)
+        if n % self.config.evaluate_every == 0 or n == self.config.steps:
+            self._emit_validation(n)
+        if n % self.config.sample_every == 0 or n == self.config.steps:
+            self._write_sample(n)
+        if n % self.config.checkpoint_every == 0:
+            self._checkpoint()
+
+    def _batch(self, step: int) -> NDArray[np.int32]:
+        """Windows [N, T + 1] at random places of the training part."""
+        c = self.config
+        starts = self.random.choice_offsets(BATCH_STREAM, step, c.batch, len(self.corpus.train) - c.window)
+        return np.stack([self.corpus.train[s : s + c.window + 1] for s in starts.astype(np.int64)]).astype(np.int32)
+
+    def _look(self, tapped: Array, gradient: Array) -> Row:
+        """The field of states and gradients at the tap, into the atlas and the row."""
+        found: Row = {"bands": {}}
+        for kind, array in (("state", tapped), ("gradient", gradient)):
+            signal = array.numpy()[:PROBE_SEQUENCES].astype(np.float64)
+            field = measure_field(signal, self.frame)
+            self.atlas.append(Chart(self.frame, field, self.step, time.time(), {"signal": kind}))
+            power = field.rho[:, :, 0].sum(1)
+            found["bands"][kind] = (power / max(power.sum(), np.finfo(float).tiny)).tolist()
+            found[f"{kind}_power"] = float(power.sum())
+        lanes = gradient.numpy()[:PROBE_SEQUENCES].mean(0).ravel()
+        above, here, beneath = classify_roundtable(lanes).energy(lanes)
+        found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
+        return found
+
+    # --- rows besides the training loss -------------------------------------------------------------------------------
+
+    def _emit(self, row: Row) -> None:
+        self.metrics.emit(row)
+        if self.on_row is not None:
+            self.on_row(row)
+
+    def _emit_validation(self, step: int) -> None:
+        """Loss on the first windows of the validation part; the whole of it, with an interval, at the end."""
+        window, part = self.config.window, self.corpus.validation
+        began = time.perf_counter()
+        if step == self.config.steps:
+            result = evaluate(self.model, self.parameters, part, window)
+            row = {"step": step, "split": "final", "bits": result.bits, "interval": list(result.interval),
+                   "characters": result.characters}
+        else:
+            rows = losses(self.model, self.parameters, part[: BATCH * window + 1], window)
+            values = np.concatenate([r.ravel() for r in rows]).astype(np.float64)
+            row = {"step": step, "split": "validation", "bits": float(values.mean() / math.log(2)),
+                   "characters": values.size}
+        self._emit(row | {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}})
+
+    def _write_sample(self, step: int) -> None:
+        """A sample of fixed seed, to be read by a person."""
+        prompt = self.corpus.encode("\n")
+        drawn = generate(self.model, self.parameters, prompt, SAMPLE_LENGTH, self.config.seed)
+        text = self.corpus.decode([d.symbol for d in drawn])
+        write_atomic(self.folder.samples / f"step-{step:08d}.txt", text.encode())
+
+
+def open_corpus(record: Row) -> Corpus:
+    """The text that run.json names.
+
+    Raises
+    ------
+    RunError
+        It is no longer the text that the run began with.
+    """
+    corpus = read_corpus(list(record["paths"]), window=record["window"])
+    if corpus.digest != record["corpus"]["digest"]:
+        raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
+                       "restore it, or start a new run on it")
+    return corpus
+
+
+def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
+    """Model, parameters, corpus and step of a run's newest checkpoint, on the current backend."""
+    record = folder.read_config()
+    path, _ = latest_checkpoint(folder)
+    if path is None:
+        raise RunError(f"run {folder.id} has no checkpoint yet: it writes one every {record['checkpoint_every']} steps "
+                       "and when it stops")
+    arrays, meta = load_checkpoint(path)
+    corpus = open_corpus(record)
+    parameters = {k[2:]: asarray(v) for k, v in arrays.items() if k.startswith("p.")}
+    return RunConfig.from_json(record).build(corpus), parameters, corpus, meta["step"]
+
+
+def check_frame(patch: Patch, signature: str) -> None:
+    """Refuse a layer painted on another frame."""
+    if patch.frame != signature:
+        raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has {signature[:12]}: repaint it")
+
+
+def _last_of(records: list[Row], kind: str, others: tuple[str, ...]) -> bool:
+    """Whether the last record among these kinds is of `kind`."""
+    kinds = [r.get("kind") for r in records if r.get("kind") in (kind, *others)]
+    return bool(kinds) and kinds[-1] == kind
+
+
+if __name__ == "__main__":
+    Trainer(RunFolder(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else None).run()

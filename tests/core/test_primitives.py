@@ -1,0 +1,153 @@
+"""Every primitive on every backend here: against the float64 reference, and its gradient against differences."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core import reference
+from core.array import Array, apply, asarray, grad
+from core.backends import Backend, open_backend
+from core.primitives import PRIMITIVES
+from tests.core.cases import CASES, Case
+
+ALL = [pytest.param(name, case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
+# the tap's gradient is deliberately not the derivative of its identity forward; silu_grad & co. are gradients already
+DIFFERENTIABLE = [p for p in ALL if PRIMITIVES[p.values[0]].vjp is not None and p.values[0] != "tap"
+                  and not p.values[1].params.get("reverse") and all(np.size(x) for x in p.values[1].draw(0))]
+
+
+@pytest.fixture(scope="module", params=["cpu"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return open_backend(request.param)
+
+
+def put(values: list[NDArray[Any]], dtype: Any, backend: Backend, requires_grad: bool = False) -> list[Array]:
+    return [asarray(v, None if v.dtype.kind == "i" else dtype, backend, requires_grad and v.dtype.kind == "f")
+            for v in values]
+
+
+def test_every_primitive_has_cases_a_reference_and_a_kernel() -> None:
+    from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
+
+    assert set(CASES) == set(PRIMITIVES) == set(reference.REFERENCE) == set(KERNELS) | set(ELEMENTWISE)
+    assert {k for k, p in PRIMITIVES.items() if p.elementwise} == set(ELEMENTWISE)
+    assert all(p.order == "fixed" for p in PRIMITIVES.values())
+
+
+def test_reference_is_short_and_names_no_backend() -> None:
+    source = inspect.getsource(reference)
+    assert "backend" not in source.split('"""')[2]
+    for function in reference.REFERENCE.values():
+        if inspect.isfunction(function):
+            assert len(inspect.getsource(function).splitlines()) <= 16
+
+
+@pytest.mark.parametrize(("name", "case"), ALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_against_reference(name: str, case: Case, dtype: Any, backend: Backend) -> None:
+    values = [v if v.dtype.kind == "i" else v.astype(dtype).astype(np.float64) for v in case.draw(1)]
+    want = np.asarray(reference.REFERENCE[name](*values, **case.params))
+    out = apply(name, *put(values, dtype, backend), **case.params)
+    got = out.numpy()
+    assert got.shape == want.shape == out.shape
+    assert got.dtype == dtype
+    if want.size:
+        bound = (1e-5 if dtype == np.float32 else 1e-12) * max(np.abs(want).max(), 1e-30)
+        assert np.abs(got - want).max() <= bound
+
+
+@pytest.mark.parametrize(("name", "case"), DIFFERENTIABLE)
+def test_gradient_against_differences(name: str, case: Case, backend: Backend) -> None:
+    values = case.draw(2)
+    inputs = put(values, np.float64, backend, requires_grad=True)
+    out = apply(name, *inputs, **case.params)
+    weight = np.random.default_rng(3).standard_normal(out.shape)
+    floats = [x for x in inputs if x.requires_grad]
+    grads = grad((out * asarray(weight, np.float64, backend)).sum(), floats)
+    rng = np.random.default_rng(4)
+    for x, g in zip(floats, grads, strict=True):
+        direction = rng.standard_normal(x.shape)
+        at = next(i for i, y in enumerate(inputs) if y is x)
+
+        def value(step: float, at: int = at, direction: NDArray[Any] = direction) -> float:
+            moved = [v + step * direction if i == at else v for i, v in enumerate(values)]
+            return float(np.sum(reference.REFERENCE[name](*moved, **case.params) * weight))
+
+        slope = (value(1e-6) - value(-1e-6)) / 2e-6
+        assert np.sum(g.numpy() * direction) == pytest.approx(slope, rel=2e-6, abs=2e-6 * np.sqrt(max(out.size, 1)))
+
+
+@pytest.mark.parametrize("name", ["add", "matmul", "rms_norm", "causal_conv", "linear_recurrence", "sum"])
+def test_non_contiguous_input(name: str, backend: Backend) -> None:
+    case = CASES[name][0]
+    values = case.draw(5)
+    flipped = [asarray(np.ascontiguousarray(v.T), np.float64, backend).transpose() for v in values]
+    want = reference.REFERENCE[name](*values, **case.params)
+    np.testing.assert_allclose(apply(name, *flipped, **case.params).numpy(), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["add", "mul", "exp", "tanh", "sigmoid", "silu", "sum", "max", "matmul", "rms_norm",
+                                  "causal_conv", "linear_recurrence", "cross_entropy"])
+def test_non_finite_values_propagate(name: str, bad: float, backend: Backend) -> None:
+    case = CASES[name][0]
+    values = case.draw(6)
+    values[0].flat[0] = bad
+    with np.errstate(all="ignore"):
+        want = reference.REFERENCE[name](*values, **case.params)
+        got = apply(name, *put(values, np.float64, backend), **case.params).numpy()
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(np.isposinf(got), np.isposinf(want))
+
+
+def test_launches_are_lazy_and_dead_results_are_never_computed(backend: Backend) -> None:
+    x = asarray(np.ones((4, 4)), np.float64, backend)
+    y = apply("exp", x)
+    dead = apply("log", y)
+    assert y.buffer.data is None
+    held = dead.buffer
+    del dead
+    z = y + 1.0
+    z.numpy()
+    assert held.data is not None  # somebody held the buffer, so it ran
+    unused = apply("matmul", y, z, ta=False, tb=False)
+    seen: list[str] = []
+    run = type(backend)._run
+
+    def spy(self: Any, launch: Any) -> None:
+        seen.append(launch.primitive.name)
+        run(self, launch)
+
+    type(backend)._run = spy  # type: ignore[attr-defined]
+    try:
+        del unused
+        (z * 2.0).numpy()
+    finally:
+        type(backend)._run = run  # type: ignore[attr-defined]
+    assert "matmul" not in seen
+
+
+def test_mixing_types_is_refused(backend: Backend) -> None:
+    a, b = asarray(np.ones(3, np.float32), backend=backend), asarray(np.ones(3), np.float64, backend)
+    with pytest.raises(ValueError, match="share one float type"):
+        _ = a + b
+    with pytest.raises(ValueError, match="inner sizes 3 and 4"):
+        _ = asarray(np.ones((2, 3)), backend=backend) @ asarray(np.ones((4, 2)), backend=backend)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    rng = np.random.default_rng(8)
+    x, w = rng.standard_normal((512, 192)).astype(np.float32), rng.standard_normal((192, 96)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 3):
+        b = open_backend("cpu", threads=threads)
+        a = asarray(x, backend=b)
+        results.append([(a @ asarray(w, backend=b)).numpy(), apply("rms_norm_dw", a, a).numpy(), a.sum(0).numpy()])
+    for other in results[1:]:
+        for got, want in zip(other[1:], results[0][1:], strict=True):
+            np.testing.assert_array_equal(got, want)

@@ -1,0 +1,64 @@
+"""The house stands as designed: imports point one way, and the core carries no web code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {"core": {"core"}, "canvas": {"canvas", "core"}, "workbench": {"workbench", "canvas", "core"}}
+WEB = {"panel", "bokeh", "tornado", "typer", "rich", "jupyterlab", "anywidget"}
+STDLIB_ONLY = ("codec.py", "strokes.py", "brush.py")  # they run under Pyodide
+MAX_LINES = 600
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports, relative imports counted as their own package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; use absolute ones"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_arrows_point_one_way(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        ours = imports(path) & set(ALLOWED)
+        assert ours <= ALLOWED[package], f"{path} imports {ours - ALLOWED[package]}"
+
+
+def test_core_has_no_web_code_and_the_pyodide_half_only_the_standard_library() -> None:
+    for path in (ROOT / "core").rglob("*.py"):
+        assert not imports(path) & WEB, path
+    for name in STDLIB_ONLY:
+        path = ROOT / "canvas" / name
+        if path.exists():
+            assert imports(path) <= sys.stdlib_module_names | {"canvas"}, path
+
+
+def test_reference_and_backends_do_not_know_each_other() -> None:
+    assert "core" not in imports(ROOT / "core/reference.py")
+    for path in (ROOT / "core/backends").glob("*.py"):
+        assert "core.reference" not in path.read_text()
+
+
+def test_files_stay_small() -> None:
+    for package in ALLOWED:
+        for path in (ROOT / package).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= MAX_LINES, path
+
+
+def test_importing_core_leaves_the_heavy_libraries_alone() -> None:
+    code = "import core, sys; print(*sorted({'matplotlib', 'gudhi', 'panel', 'bokeh', 'wgpu'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,1 @@
+"""The workbench: the command line `zspace` and the Panel app over `core` and `canvas`."""

@@ -1,0 +1,278 @@
+"""The command line `zspace`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from core.errors import ZSpaceError
+from core.generate import Sampling, generate
+from core.runs import compare as comparison
+from core.runs.config import RunConfig
+from core.runs.control import paint, send
+from core.runs.journal import Journal
+from core.runs.replay import replay as replay_run
+from core.runs.store import RunFolder, RunStore
+from core.runs.trainer import Trainer, create_run, load_model
+from workbench.doctor import examine
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+                  help="Train small attention-free character models on your own text, and see and steer the loop.")
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
+DEFAULT_RUNS = Path("runs")
+
+
+def kind(command: Callable[..., None]) -> Callable[..., None]:
+    """Errors meant for people become one sentence and exit code 2."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (ZSpaceError, ValueError) as error:
+            err.print(f"zspace: {error}", style="red", markup=False)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+@app.command()
+@kind
+def train(
+    paths: Annotated[list[str], typer.Argument(help="Text files, folders or patterns to learn from.")],
+    model: Annotated[str, typer.Option(help="Model family.")] = "rnn",
+    preset: Annotated[str, typer.Option(help="Size: tiny, small, base or large.")] = "small",
+    backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
+    steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
+    from core.backends import choose
+
+    chosen, reason = choose(backend)
+    config = RunConfig.from_preset(
+        tuple(p if any(c in p for c in "*?[") else str(Path(p).resolve()) for p in paths), preset, model=model,
+        backend=chosen, threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps)
+    folder = create_run(runs, config)
+    record = folder.read_config()
+    if not as_json:
+        text = record["corpus"]
+        out.print(f"run [bold]{folder.id}[/]  {model} {preset} on {chosen} ({reason})")
+        out.print(f"{text['train'] + text['validation']:,} characters in {len(text['files'])} files, "
+                  f"{len(text['vocabulary'])} symbols")
+        for note in text["notes"]:
+            out.print(f"note: {note}", style="yellow", markup=False)
+        out.print("baselines, bits per character: "
+                  + ", ".join(f"{name} {bits:.3f}" for name, bits in record["baselines"].items()))
+    send(folder, "start")
+    _run(folder, as_json)
+
+
+@app.command()
+@kind
+def resume(run: str, runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+    """Go on with a stopped or interrupted run; rows after its checkpoint are recomputed and must be met bit for bit."""
+    folder = RunStore(runs).open(run)
+    state = folder.status()
+    if state in ("running", "paused"):
+        raise ValueError(f"run {folder.id} is {state} already: stop it first")
+    send(folder, "start")
+    _run(folder, as_json)
+
+
+def _run(folder: RunFolder, as_json: bool) -> None:
+    """Train in this process, with a progress bar where somebody looks."""
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                   TextColumn("{task.fields[loss]}"), console=out, disable=as_json)
+    with bar:
+        trainer = Trainer(folder)
+        task = bar.add_task("training", total=trainer.config.steps, completed=trainer.step, loss="")
+
+        def show(row: dict[str, Any]) -> None:
+            if row["split"] == "train":
+                bar.update(task, completed=row["step"], loss=f"{row['bits']:.3f} bits/char")
+            elif not as_json:
+                interval = "  ({:.3f} to {:.3f})".format(*row["interval"]) if "interval" in row else ""
+                bar.print(f"step {row['step']:>6,}  {row['split']:<10} {row['bits']:.3f} bits/char{interval}  "
+                          f"{row['characters']:,} characters")
+
+        def interrupt(*_: object) -> None:
+            trainer.interrupted = True
+
+        trainer.on_row = show
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, interrupt)
+        for warning in trainer.warnings:
+            err.print(warning, style="yellow", markup=False)
+        state = trainer.run()
+    if as_json:
+        print_json(comparison.summary(folder))
+    elif state == "stopped":
+        out.print(f"stopped at step {trainer.step:,}; go on with: zspace resume {folder.id}")
+    else:
+        out.print(f"finished; listen to it with: zspace sample {folder.id}")
+
+
+@app.command()
+@kind
+def sample(
+    run: str,
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    length: Annotated[int, typer.Option(min=1, help="Characters to draw.")] = 400,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest character.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Keep the k likeliest characters.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Keep the fewest characters with this share.")] = None,
+    seed: Annotated[int, typer.Option(help="Equal seed and settings, equal text.")] = 0,
+    desire: Annotated[str, typer.Option(help="Wanted characters and scores, such as 'e=1,z=-2'.")] = "",
+    strength: Annotated[float, typer.Option(min=0, help="Largest tilt towards the desire.")] = 1.0,
+    budget: Annotated[float, typer.Option(min=0, help="Largest KL divergence of the tilt, nats a character.")] = 0.1,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Let a run's newest checkpoint continue a prompt; every step is recorded under generations/."""
+    folder = RunStore(runs).open(run)
+    model, parameters, corpus, step = load_model(folder)
+    scores = _parse_desire(desire, corpus.vocabulary) if desire else None
+    how = Sampling(temperature, top_k, top_p, scores, strength, budget)
+    text = []
+    with Journal(folder.generations / f"{uuid.uuid4().hex[:12]}.jsonl") as journal:
+        journal.append({"prompt": prompt, "seed": seed, "step": step, "length": length, "temperature": temperature,
+                        "top_k": top_k, "top_p": top_p, "desire": scores, "strength": strength, "budget": budget})
+        for drawn in generate(model, parameters, corpus.encode(prompt), length, seed, how):
+            journal.append(asdict(drawn))
+            text.append(corpus.decode([drawn.symbol]))
+            if not as_json:
+                sys.stdout.write(text[-1])
+                sys.stdout.flush()
+        name = journal.path.stem
+    if as_json:
+        print_json({"run": folder.id, "generation": name, "prompt": prompt, "text": "".join(text)})
+    else:
+        out.print(f"\nrecorded as generation {name}", style="dim")
+
+
+def _parse_desire(text: str, vocabulary: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Scores per symbol from 'e=1,z=-2'."""
+    scores = np.zeros(len(vocabulary))
+    for part in text.split(","):
+        symbol, _, value = part.rpartition("=")
+        if symbol not in vocabulary:
+            raise ValueError(f"--desire: {symbol!r} is no character of this run's text: write 'CHARACTER=SCORE,...'")
+        scores[vocabulary.index(symbol)] = float(value)
+    return scores
+
+
+@app.command()
+@kind
+def steer(
+    run: str,
+    npy: Annotated[Path, typer.Option("--npy", help="Layer as .npy, bands by sheets, log2 gains in [-3, 3].")],
+    chart: Annotated[str, typer.Option(help="Chart that the layer is painted on.")] = "atlas",
+    coherence: Annotated[float, typer.Option(help="Trust in this layer, above 0.")] = 1.0,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Append a painted layer to a run's input log; it folds into training from the next step boundary on."""
+    folder = RunStore(runs).open(run)
+    try:
+        layer = np.load(npy, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{npy} cannot be read as .npy ({error}): save it with numpy.save") from error
+    record = paint(folder, layer, chart, coherence)
+    if as_json:
+        print_json({"run": folder.id, "status": folder.status(), "seq": record["seq"]})
+    else:
+        out.print(f"acknowledged as input {record['seq']} of {folder.id} ({folder.status()})")
+
+
+@app.command()
+@kind
+def replay(run: str, runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+    """Repeat a run in a fresh process; exit code 0: equal, 1: departs, 3: not comparable."""
+    result = replay_run(RunStore(runs).open(run))
+    if as_json:
+        print_json(asdict(result))
+    else:
+        out.print(f"{result.verdict}: {result.reason}", markup=False)
+    raise typer.Exit({"equal": 0, "departs": 1, "not comparable": 3}[result.verdict])
+
+
+@app.command()
+@kind
+def compare(run: list[str], runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+    """Show how runs differ: settings, code, surroundings and curves."""
+    result = comparison.compare([RunStore(runs).open(r) for r in run])
+    if as_json:
+        print_json(result)
+        return
+    names = [r["run"] for r in result["runs"]]
+    table = Table("difference", *names, title="settings")
+    for name, values in result["settings"].items():
+        table.add_row(name, *(_short(values[n]) for n in names))
+    out.print(table if result["settings"] else "no setting differs")
+    curves = Table("step", *names, title="validation, bits per character")
+    for row in result["curves"][-20:]:
+        curves.add_row(f"{row['step']:,}", *(f"{row[n]:.4f}" for n in names))
+    out.print(curves if result["curves"] else "no step has a validation loss in all of them")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:24]}... ({len(text)} characters)"
+
+
+@app.command("runs")
+@kind
+def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    found = [comparison.summary(folder) for folder in RunStore(runs).list()]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out.print(f"no runs in {runs}: start one with `zspace train corpus`", markup=False)
+        return
+    table = Table("run", "status", "model", "step", "bits/char", "patches", "created")
+    for r in found:
+        bits = next((r[k] for k in ("final", "validation", "train") if r[k] is not None), None)
+        table.add_row(r["run"], r["status"], f"{r['model']} {r['preset']}", f"{r['step']:,} / {r['steps']:,}",
+                      "-" if bits is None else f"{bits:.3f}", str(r["patches"]), r["created"])
+    out.print(table)
+
+
+@app.command()
+@kind
+def doctor(as_json: AsJson = False) -> None:
+    """Say which backends, browsers and libraries are here, and what to install."""
+    findings = examine()
+    if as_json:
+        print_json([asdict(f) for f in findings])
+        return
+    table = Table("", "what", "found", "to get it")
+    for f in findings:
+        table.add_row("[green]yes[/]" if f.found else "[yellow]no[/]", f.name, f.detail, f.remedy)
+    out.print(table)

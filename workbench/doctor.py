@@ -1,0 +1,92 @@
+"""What this machine offers the workbench, and what to install for the rest."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from core import backends
+
+LIBRARIES = ("numpy", "scipy", "numba", "gudhi", "safetensors", "matplotlib", "panel", "bokeh", "wgpu", "cupy-cuda13x",
+             "pyodide-build", "pytest")
+OPTIONAL = {name: f"pip install 'zspace-workbench[{extra}]'"
+            for name, extra in (("cupy-cuda13x", "cuda"), ("pyodide-build", "browser"), ("pytest", "test"))}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked for.
+
+    Attributes
+    ----------
+    kind : {"backend", "browser", "library", "system"}
+    found : bool
+    detail : str
+        What is there.
+    remedy : str
+        What to do where it is not there and somebody wants it; empty otherwise.
+    """
+
+    kind: str
+    name: str
+    found: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything."""
+    findings = [Finding("system", "python", True, f"{platform.python_version()} on {platform.platform()}")]
+    findings += [_cpu(), _wgpu(), _cuda()]
+    path = next((p for p in map(shutil.which, BROWSERS) if p), None)
+    findings.append(Finding("browser", "browser", path is not None, path or "none on the PATH",
+                            "" if path else "apt-get install chromium, or open the page on another machine"))
+    return findings + [_library(name) for name in LIBRARIES]
+
+
+def _cpu() -> Finding:
+    """The CPU backend, by making it."""
+    about = backends.open_backend("cpu").describe()
+    name, reason = backends.choose()
+    blas = ", ".join(about["blas"])
+    return Finding("backend", "cpu", True,
+                   f"{about['device']}, {about['threads']} threads, {blas}; `auto` takes {name}: {reason}")
+
+
+def _wgpu() -> Finding:
+    """Adapters that wgpu sees; its kernels are not part of this version."""
+    try:
+        wgpu = importlib.import_module("wgpu")
+        adapters = [a.info["device"] for a in wgpu.gpu.enumerate_adapters_sync()]
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding("backend", "wgpu", False, f"{type(error).__name__}: {error}",
+                       "apt-get install libvulkan1 mesa-vulkan-drivers")
+    if not adapters:
+        return Finding("backend", "wgpu", False, "no adapter", "apt-get install libvulkan1 mesa-vulkan-drivers")
+    return Finding("backend", "wgpu", False, f"adapters {', '.join(adapters)}; kernels come in a later version",
+                   "use --backend cpu")
+
+
+def _cuda() -> Finding:
+    """CUDA devices that CuPy sees; its kernels are not part of this version."""
+    try:
+        cupy = importlib.import_module("cupy")
+        count = cupy.cuda.runtime.getDeviceCount()
+    except ImportError:
+        return Finding("backend", "cuda", False, "CuPy is not installed", OPTIONAL["cupy-cuda13x"])
+    except Exception as error:  # CuPy raises its own types, which cannot be named without it
+        return Finding("backend", "cuda", False, f"{type(error).__name__}: {error}", "install NVIDIA's driver")
+    return Finding("backend", "cuda", False, f"{count} devices; kernels come in a later version", "use --backend cpu")
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding("library", name, True, version(name))
+    except PackageNotFoundError:
+        remedy = OPTIONAL.get(name, f"{sys.executable} -m pip install {name}")
+        return Finding("library", name, False, "not installed", remedy)
