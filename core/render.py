@@ -89,6 +89,7 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=look["quiet"], labelsize=7, length=0)
     bar.ax.locator_params(nbins=4)
+    bar.ax.xaxis.get_offset_text().set(color=look["quiet"], fontsize=7)
     axes.set_xticks(np.arange(0, 360, 90), [f"{a}°" for a in range(0, 360, 90)])
     axes.set_yticks(range(frame.bands), band_names(frame) if echo == 0 else [""] * frame.bands)
     if echo == 0:
