@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from core.field import FeatureSample, Field, measure_field
 from core.frame import ZFrame
 
-TRANSITION_SAMPLES = 1 << 14  # frequencies over which two banks of filters are compared
+NODES_PER_OCTAVE = 256  # of the integral over frequency that compares two banks of filters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chart:
     """One look.
 
@@ -35,7 +35,7 @@ class Chart:
     provenance : dict
         Where the signal came from; JSON.
     signal : array, optional
-        The signal itself, where it is kept; not part of the JSON form.
+        The signal itself, where it is kept.
     """
 
     frame: ZFrame
@@ -62,6 +62,7 @@ class ZAtlas:
 
     @property
     def capacity(self) -> int:
+        """Most charts it holds."""
         return self._charts.maxlen or 0
 
     @property
@@ -86,10 +87,18 @@ class ZAtlas:
 
         Where a chart kept its signal the field is measured anew, exactly. Elsewhere echo 0 moves by `transition`,
         which keeps its energy and splits it as a flat spectrum inside each band would be; later echoes are missing.
+        The curvature does not enter the density: frames that differ in nothing else share it as it is.
+
+        Raises
+        ------
+        ValueError
+            A kept signal is shorter than the new frame's longest lag.
         """
         out = ZAtlas(self.capacity)
         for chart in self:
-            if chart.signal is not None:
+            if dataclasses.replace(chart.frame, curvature=frame.curvature) == frame:
+                seen = Field(frame, chart.field.rho, chart.field.features)
+            elif chart.signal is not None:
                 seen = measure_field(chart.signal, frame)
             else:
                 bands, sheets = transition(chart.frame, frame)
@@ -100,12 +109,11 @@ class ZAtlas:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Lossless but for the signals: floats keep all digits, missing values are null."""
+        """Lossless: floats keep all digits, missing values are null, a kept signal is a nested list."""
         return {"capacity": self.capacity, "charts": [
-            {"frame": c.frame.to_json(), "rho": [[[None if np.isnan(v) else v for v in s] for s in b]
-                                                 for b in c.field.rho.tolist()],
-             "features": None if c.field.features is None else list(c.field.features),
-             "step": c.step, "time": c.time, "provenance": c.provenance} for c in self]}
+            {**_head(c),
+             "rho": [[[None if np.isnan(v) else v for v in s] for s in b] for b in c.field.rho.tolist()],
+             "signal": None if c.signal is None else c.signal.tolist()} for c in self]}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> ZAtlas:
@@ -114,19 +122,25 @@ class ZAtlas:
         for c in record["charts"]:
             frame = ZFrame.from_json(c["frame"])
             features = None if c["features"] is None else FeatureSample(*c["features"])
-            seen = Field(frame, np.array(c["rho"], np.float64).reshape(frame.shape), features)
-            atlas.append(Chart(frame, seen, c["step"], c["time"], c["provenance"]))
+            seen = Field(frame, np.array(c["rho"], np.float64), features)
+            signal = None if c["signal"] is None else np.array(c["signal"], np.float64)
+            atlas.append(Chart(frame, seen, c["step"], c["time"], c["provenance"], signal))
         return atlas
 
     def save_npz(self, path: Path) -> None:
-        """Write the history as one .npz of plain arrays, beside first and then renamed; signals are not kept."""
+        """Write the history as one .npz of plain arrays, beside first and then renamed.
+
+        It holds `head` (JSON in UTF-8 bytes: capacity, and all of a chart but its arrays), and for chart i, oldest
+        first, `rho{i}` and, where the signal is kept, `signal{i}`.
+        """
         from core.runs.store import write_atomic
 
-        buffer = io.BytesIO()
-        record = self.to_json()
-        rho = {f"rho{i}": chart.field.rho for i, chart in enumerate(self)}
-        head = {**record, "charts": [{k: v for k, v in c.items() if k != "rho"} for c in record["charts"]]}
-        np.savez_compressed(buffer, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **rho)  # type: ignore[arg-type]
+        charts, buffer = tuple(self), io.BytesIO()
+        head = json.dumps({"capacity": self.capacity, "charts": [_head(c) for c in charts]}, allow_nan=False)
+        arrays: dict[str, NDArray[Any]] = {"head": np.frombuffer(head.encode(), np.uint8)}
+        arrays |= {f"rho{i}": c.field.rho for i, c in enumerate(charts)}
+        arrays |= {f"signal{i}": c.signal for i, c in enumerate(charts) if c.signal is not None}
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_atomic(path, buffer.getvalue())
 
     @classmethod
@@ -136,7 +150,14 @@ class ZAtlas:
             head = json.loads(data["head"].tobytes())
             for i, chart in enumerate(head["charts"]):
                 chart["rho"] = data[f"rho{i}"]
+                chart["signal"] = data.get(f"signal{i}")
         return cls.from_json(head)
+
+
+def _head(chart: Chart) -> dict[str, Any]:
+    """A chart's JSON without its arrays."""
+    return {"frame": chart.frame.to_json(), "step": chart.step, "time": chart.time, "provenance": chart.provenance,
+            "features": None if chart.field.features is None else list(chart.field.features)}
 
 
 def transition(old: ZFrame, new: ZFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,11 +166,15 @@ def transition(old: ZFrame, new: ZFrame) -> tuple[NDArray[np.float64], NDArray[n
     Returns
     -------
     (bands, sheets)
-        P[b, b'] = sum_f H_b^2 H'_b'^2 / sum_f H_b^2 and the share of each old sheet's arc in each new one; every row
-        sums to one, so energy is conserved.
+        P[b, b'] = sum_f H_b^2 H'_b'^2 / sum_f H_b^2, in the limit of dense frequencies, and the share of each old
+        sheet's arc in each new one; every row sums to one, so energy is conserved.
     """
-    squared, onto = old.filters(TRANSITION_SAMPLES) ** 2, new.filters(TRANSITION_SAMPLES) ** 2
-    bands = squared @ onto.T / squared.sum(axis=1, keepdims=True)
+    # trapezoids over a grid even in log2 f, as the ramps are; below half an octave under the lowest edge all is flat
+    lowest = np.log2(min((*old.edges, *new.edges, 0.5))) - 1
+    f = np.concatenate([[0.0], np.exp2(np.linspace(lowest, -1, 1 + int(np.ceil(-lowest * NODES_PER_OCTAVE))))])
+    gaps = np.diff(f)
+    squared = old.power(f) * (np.append(gaps, 0) + np.append(0, gaps)) / 2
+    bands = squared @ new.power(f).T / squared.sum(axis=1, keepdims=True)
     # arcs around each centre, in fractions of the circle; shifts of a whole turn cover the wrap
     a, b = (np.arange(old.sheets) / old.sheets)[:, None], (np.arange(new.sheets) / new.sheets)[None]
     half_a, half_b = 0.5 / old.sheets, 0.5 / new.sheets

@@ -40,7 +40,14 @@ class FeatureSample(NamedTuple):
     energy: float
 
 
-@dataclass(frozen=True)
+class Cell(NamedTuple):
+    """One cell of a field: its density, and the component of echo 0 it lies in (0: below the threshold)."""
+
+    density: float
+    component: int
+
+
+@dataclass(frozen=True, eq=False)
 class Field:
     """What `measure_field` found.
 
@@ -48,7 +55,7 @@ class Field:
     ----------
     frame : ZFrame
     rho : array [B, S, E]
-        Density; NaN where an echo is missing (after a warp without the signal).
+        Density, read-only; NaN where an echo is missing (after a warp without the signal).
     features : FeatureSample or None
         Of the signal, averaged over batch and channels; None after a warp without the signal.
     """
@@ -56,6 +63,13 @@ class Field:
     frame: ZFrame
     rho: NDArray[np.float64]
     features: FeatureSample | None
+
+    def __post_init__(self) -> None:
+        if self.rho.shape != self.frame.shape:
+            raise ValueError(f"rho has shape {self.rho.shape}, its frame {self.frame.shape}: they must agree")
+        fixed = self.rho.copy()  # the homology is computed once, so the density must not change under it
+        fixed.flags.writeable = False
+        object.__setattr__(self, "rho", fixed)
 
     def __getitem__(self, index: ZIndex) -> float:
         """Density of one cell; `IndexError` outside the frame."""
@@ -68,14 +82,20 @@ class Field:
 
         return homology(self.rho[:, :, 0])
 
-    def label(self, index: ZIndex) -> int:
-        """Component that the cell's echo-0 density belongs to; 0 lies below the threshold."""
-        band, sheet, _ = self.frame.check(ZIndex(*index))
-        return int(self.homology.labels[band, sheet])
+    def cell(self, index: ZIndex) -> Cell:
+        """Density and component of one cell; `IndexError` outside the frame."""
+        return Cell(self[index], int(self.homology.labels[index[0], index[1]]))
+
+    @property
+    def missing_echoes(self) -> tuple[int, ...]:
+        """Echoes that a warp could not carry over; their densities are NaN."""
+        return tuple(int(e) for e in np.flatnonzero(np.isnan(self.rho).any(axis=(0, 1))))
 
 
 def _checked(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
     """The signal as [N, T, C] float64."""
+    if np.iscomplexobj(x):
+        raise ValueError("the signal is complex and a field needs real values: pass its real or imaginary part")
     values = np.asarray(x, np.float64)
     if values.ndim not in (1, 2, 3) or 0 in values.shape:
         raise ValueError(f"a signal has shape [T], [T, C] or [N, T, C] and is not empty, got {values.shape}")
@@ -123,13 +143,13 @@ def field_density(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
     rho = np.empty(frame.shape)
     for b, response in enumerate(frame.filters(n)):
         z = analytic_band(spectrum, response, n)
-        products = np.stack([np.real(z * np.conj(np.roll(z, lag, axis=1))).ravel() for lag in lags])
         # each phase lies between two neighbouring hats: cos^2 of one is sin^2 of the other
         place = (np.angle(z).ravel() % (2 * np.pi)) * (frame.sheets / (2 * np.pi))
         low = np.floor(place)
         rising = np.sin((place - low) * (np.pi / 2)) ** 2
         sheet = low.astype(np.int64) % frame.sheets
-        for e, product in enumerate(products):
+        for e, lag in enumerate(lags):
+            product = np.real(z * np.conj(np.roll(z, lag, axis=1))).ravel()
             falls = np.bincount(sheet, product * (1 - rising), frame.sheets)
             rises = np.bincount((sheet + 1) % frame.sheets, product * rising, frame.sheets)
             rho[b, :, e] = frame.temporal.decay**e * 0.5 * (falls + rises) / values.size
@@ -139,6 +159,8 @@ def field_density(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
 def sample_features(x: NDArray[np.float64], windows: int) -> FeatureSample:
     """Features of a series [n], n >= 1, cut into at most `windows` equal windows."""
     n = len(x)
+    if n == 0:
+        raise ValueError("the series is empty: features need at least one value")
     width = -(-n // min(max(windows, 1), n))
     sums = np.add.reduceat(np.abs(x), np.arange(0, n, width))
     total, best = float(np.abs(x).sum()), int(np.argmax(sums))

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,15 @@ class Temporal:
     lags: tuple[int, ...]
     decay: float
 
+    def __post_init__(self) -> None:
+        # plain Python numbers in tuples, so that equal frames hash and digest alike whatever they were made from
+        object.__setattr__(self, "lags", tuple(operator.index(lag) for lag in self.lags))
+        object.__setattr__(self, "decay", float(self.decay))
+        if not self.lags or self.lags[0] != 0 or not all(a < b for a, b in itertools.pairwise(self.lags)):
+            raise ValueError(f"lags {self.lags} must begin with 0 and increase strictly")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}: it must lie in (0, 1]")
+
     @property
     def echo_count(self) -> int:
         """Number of echoes, lag 0 included."""
@@ -65,6 +75,8 @@ class ZFrame:
     ------
     ValueError
         A value outside its range.
+    TypeError
+        A count or lag that is not a whole number.
     """
 
     edges: tuple[float, ...]
@@ -73,16 +85,14 @@ class ZFrame:
     curvature: float = -1.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", tuple(float(e) for e in self.edges))
+        object.__setattr__(self, "sheets", operator.index(self.sheets))
+        object.__setattr__(self, "curvature", float(self.curvature))
         bounds = (0.0, *self.edges, 0.5)
         if not all(a < b for a, b in itertools.pairwise(bounds)):
             raise ValueError(f"edges {self.edges} must increase strictly inside (0, 0.5) cycles/sample")
-        if not isinstance(self.sheets, int) or self.sheets < 2:
-            raise ValueError(f"sheets is {self.sheets}: a frame needs a whole number of at least 2")
-        lags = self.temporal.lags
-        if not lags or lags[0] != 0 or not all(a < b for a, b in itertools.pairwise(lags)):
-            raise ValueError(f"lags {lags} must begin with 0 and increase strictly")
-        if not 0 < self.temporal.decay <= 1:
-            raise ValueError(f"decay is {self.temporal.decay}: it must lie in (0, 1]")
+        if self.sheets < 2:
+            raise ValueError(f"sheets is {self.sheets}: a frame needs at least 2")
         if not (math.isfinite(self.curvature) and self.curvature < 0):
             raise ValueError(f"curvature is {self.curvature}: it must be finite and below 0")
 
@@ -101,26 +111,43 @@ class ZFrame:
         return len(self.edges) + 1
 
     @property
+    def echo_count(self) -> int:
+        """Number of echoes E, lag 0 included."""
+        return self.temporal.echo_count
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(bands, sheets, echoes)."""
-        return self.bands, self.sheets, self.temporal.echo_count
+        return self.bands, self.sheets, self.echo_count
 
     def signature(self) -> str:
         """Stable hex digest of the canonical form and the filter shape: equal frames, equal digest, everywhere."""
-        canonical = {"edges": [e.hex() for e in map(float, self.edges)], "sheets": self.sheets,
-                     "lags": list(self.temporal.lags), "decay": float(self.temporal.decay).hex(),
-                     "curvature": float(self.curvature).hex(), "shape": SHAPE_VERSION}
+        canonical = {"edges": [e.hex() for e in self.edges], "sheets": self.sheets,
+                     "lags": list(self.temporal.lags), "decay": self.temporal.decay.hex(),
+                     "curvature": self.curvature.hex(), "shape": SHAPE_VERSION}
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
+    def power(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Power responses H_b^2 at frequencies in cycles/sample.
+
+        Returns
+        -------
+        array [B, len(frequency)]
+            H_b^2 = L_b - L_{b-1} >= 0, where L_i is a raised cosine in log2 f, one octave wide, that falls from 1 to 0
+            around edge i; L_{-1} = 0 and L_{B-1} = 1, so the sum over bands is one.
+        """
+        return _power(self.edges, frequency)
+
     def filters(self, n: int) -> NDArray[np.float64]:
-        """Band responses at the frequencies of a real FFT over n samples.
+        """Band responses at the frequencies of a real FFT over n >= 1 samples.
 
         Returns
         -------
         array [B, n // 2 + 1]
-            H_b >= 0 with sum_b H_b^2 = 1 (a tight frame). H_b^2 = L_b - L_{b-1}, where L_i is a raised cosine in
-            log2 f, one octave wide, that falls from 1 to 0 at edge i. Read-only.
+            H_b >= 0, the root of `power`: sum_b H_b^2 = 1 (a tight frame). Read-only.
         """
+        if n < 1:
+            raise ValueError(f"n is {n}: filters need a window of at least 1 sample")
         return _filters(self.edges, n)
 
     def hats(self, angle: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,17 +178,21 @@ class ZFrame:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ZFrame:
         """A frame from `to_json`'s form."""
-        temporal = Temporal(tuple(int(i) for i in record["lags"]), float(record["decay"]))
-        return cls(tuple(float(e) for e in record["edges"]), record["sheets"], temporal, float(record["curvature"]))
+        return cls(record["edges"], record["sheets"], Temporal(record["lags"], record["decay"]), record["curvature"])
+
+
+def _power(edges: tuple[float, ...], frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """See `ZFrame.power`."""
+    with np.errstate(divide="ignore"):
+        octave = np.log2(frequency)
+    falls = [0.5 * (1 + np.cos(np.pi * np.clip(octave - math.log2(e) + 0.5, 0, 1))) for e in edges]
+    below = np.stack([np.zeros_like(octave), *falls, np.ones_like(octave)])
+    return np.maximum(np.diff(below, axis=0), 0.0)
 
 
 @lru_cache(maxsize=64)
 def _filters(edges: tuple[float, ...], n: int) -> NDArray[np.float64]:
     """See `ZFrame.filters`."""
-    with np.errstate(divide="ignore"):
-        octave = np.log2(np.fft.rfftfreq(n))
-    falls = [0.5 * (1 + np.cos(np.pi * np.clip(octave - math.log2(e) + 0.5, 0, 1))) for e in edges]
-    below = np.stack([np.zeros_like(octave), *falls, np.ones_like(octave)])
-    responses = np.sqrt(np.maximum(np.diff(below, axis=0), 0.0))
+    responses = np.sqrt(_power(edges, np.fft.rfftfreq(n).astype(np.float64)))
     responses.flags.writeable = False
     return responses

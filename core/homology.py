@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Homology:
     """Super-level sets of a density on the cylinder of bands x sheets.
 
@@ -23,7 +23,15 @@ class Homology:
     b0, b1 : int
         Components and loops at the threshold; a component that reaches around the sheets has the cylinder's own loop.
     pairs : tuple of (dimension, birth, death)
-        In units of density: a feature is there for thresholds from `birth` down to `death`; -inf never dies.
+        In units of density: a feature is there for thresholds from `birth` down to `death`; -inf never dies. Features
+        that die where they are born are left out.
+
+    Notes
+    -----
+    The bottleneck distance between the pairs of two densities is at most their largest difference (Cohen-Steiner,
+    Edelsbrunner and Harer 2007). Labels and Betti numbers at a given threshold hold while every cell changes by less
+    than its distance from the threshold. The distance to the nearest of `pairs` is no such bound: a change of any size
+    can raise a new, short-lived feature across the threshold on a slope that has none.
     """
 
     threshold: float
@@ -46,7 +54,8 @@ def homology(density: NDArray[np.float64], threshold: float | None = None) -> Ho
 
     if density.ndim != 2 or not np.isfinite(density).all():
         raise ValueError(f"homology needs a finite density over bands and sheets, got shape {density.shape}")
-    level = float(density.mean()) if threshold is None else float(threshold)
+    # no mean exceeds the maximum, but its rounding may, and a flat density would lie below its own mean
+    level = float(min(density.mean(), density.max())) if threshold is None else float(threshold)
     complex_ = gudhi.PeriodicCubicalComplex(
         dimensions=list(density.shape), top_dimensional_cells=(-density).ravel(order="F"),
         periodic_dimensions=[False, True])

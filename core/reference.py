@@ -90,22 +90,16 @@ def cross_entropy_grad(g: A, logits: A, targets: A) -> A:
     return g[..., None] * (e / e.sum(-1, keepdims=True) - (np.arange(logits.shape[-1]) == targets[..., None]))
 
 
-def band_pass(v: A, response: A) -> A:
-    return np.fft.irfft(np.fft.rfft(v, axis=1) * response[:, None], v.shape[1], axis=1)
-
-
-def tap_gradient(g: A, x: A, *, frame: Any, gains: Any) -> A:
-    T, half = x.shape[1], x.shape[1] // 2
-    n = T + 2 * half
-    padded_g, padded_x = (np.pad(v, ((0, 0), (half, half), (0, 0)), mode="reflect") for v in (g, x))
-    filters, total = frame.filters(n), np.zeros(padded_g.shape)
-    double = np.where((np.arange(n) == 0) | (2 * np.arange(n) == n), np.sqrt(2), 2) * (np.arange(n) <= n // 2)
-    for b, H in enumerate(filters):
-        one_sided = np.pad(H, (0, n - len(H))) * double
-        z = np.fft.ifft(np.fft.fft(padded_x, axis=1) * one_sided[:, None], axis=1)
-        weight = np.tensordot(gains[b] - 1, frame.hats(np.angle(z)), 1)
-        total += band_pass(weight * band_pass(padded_g, H), H)
-    out = g + total[:, half : half + T]
+def tap_gradient(g: A, x: A, *, frame: Any, gains: A) -> A:
+    T, n, out = g.shape[1], 2 * g.shape[1], g.copy()
+    twice = np.where(np.arange(T) == 0, 1, 2)
+    double = np.where(np.arange(T + 1) % T == 0, np.sqrt(2), 2)
+    for b, H in enumerate(frame.filters(n)):
+        ahead, past = np.fft.irfft(H**2, n)[:T] * twice, np.fft.ifft(np.pad(H * double, (0, T - 1)))[:T] * twice
+        for t in range(T):
+            z = np.tensordot(past[: t + 1], x[:, t::-1], (0, 1))
+            weight = np.tensordot(gains[b] - 1, frame.hats(np.angle(z)), 1)
+            out[:, t] += weight * np.tensordot(ahead[: T - t], g[:, t:], (0, 1))
     return out * (np.linalg.norm(g) / np.linalg.norm(out)) if g.any() else out
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 THEMES = {
     "dark": {"paper": "#14171c", "ink": "#e6e8eb", "quiet": "#8a929e", "outline": "#ffffff", "signed": "berlin"},
-    "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "outline": "#000000", "signed": "PuOr"},
+    "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "outline": "#000000", "signed": "RdBu_r"},
 }
 
 
@@ -30,28 +30,36 @@ def render_atlas(atlas: ZAtlas, theme: Literal["dark", "light"] = "dark", signal
         Not empty.
     theme : {"dark", "light"}
     signal : str, optional
-        Only charts whose provenance names this signal ("state", "gradient").
+        Only charts whose provenance names this signal ("state", "gradient"); that of the newest chart by default.
 
     Returns
     -------
     matplotlib.figure.Figure
         1280 x 720 pixels at its own resolution; save it with ``figure.savefig(path)``.
+
+    Raises
+    ------
+    ValueError
+        No chart of that signal, or an unknown theme.
     """
     from matplotlib.figure import Figure
 
-    charts = [c for c in atlas if signal is None or c.provenance.get("signal") == signal]
+    if theme not in THEMES:
+        raise ValueError(f"theme is {theme!r}: choose one of {', '.join(THEMES)}")
+    charts = tuple(atlas)
+    kind = signal if signal is not None or not charts else charts[-1].provenance.get("signal")
+    charts = tuple(c for c in charts if c.provenance.get("signal") == kind)
     if not charts:
-        raise ValueError("there is nothing to draw: observe a signal first")
+        raise ValueError(f"there is nothing to draw{f' of {signal!r}' if signal else ''}: observe a signal first")
     look, chart = THEMES[theme], charts[-1]
-    echoes = chart.frame.temporal.echo_count
+    echoes = chart.frame.echo_count
     figure = Figure(figsize=(12.8, 7.2), dpi=100, facecolor=look["paper"], layout="constrained")
     grid = figure.add_gridspec(2, echoes, height_ratios=(2, 1), hspace=0.08, wspace=0.04)
-    title = "  ".join(filter(None, (chart.provenance.get("signal"), f"step {chart.step:,}")))
+    title = ", ".join(filter(None, (kind, f"step {chart.step:,}")))
     figure.suptitle(f"Atlas: {title}", color=look["ink"], x=0.01, ha="left", fontsize=14)
     for e in range(echoes):
         _draw_echo(figure.add_subplot(grid[0, e]), chart, e, look)
-    same = [c for c in charts if c.frame == chart.frame]
-    _draw_history(figure.add_subplot(grid[1, :]), same, chart.frame, look)
+    _draw_history(figure.add_subplot(grid[1, :]), [c for c in charts if c.frame == chart.frame], chart.frame, look)
     return figure
 
 
@@ -74,13 +82,13 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
     frame, rho = chart.frame, chart.field.rho[:, :, echo]
     _style(axes, look)
     lag = frame.temporal.lags[echo]
-    axes.set_title("power" if echo == 0 else f"lag {lag}", color=look["ink"], fontsize=10, loc="left")
-    if np.isnan(rho).any():
+    axes.set_title(f"correlation at lag {lag}" if lag else "mean power", color=look["ink"], fontsize=10, loc="left")
+    if echo in chart.field.missing_echoes:
         axes.text(0.5, 0.5, "missing after warp", color=look["quiet"], ha="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    limit = float(np.abs(rho).max()) or 1.0
-    scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0} if echo == 0 else {
+    limit = float(np.nanmax(np.abs(chart.field.rho[:, :, min(echo, 1):]))) or 1.0  # one scale for all lags
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": float(rho.max()) or 1.0} if echo == 0 else {
         "cmap": look["signed"], "vmin": -limit, "vmax": limit}
     turn = 360 / frame.sheets
     extent = (-turn / 2, 360 - turn / 2, -0.5, frame.bands - 0.5)
@@ -91,45 +99,52 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
     bar.ax.locator_params(nbins=4)
     bar.ax.xaxis.get_offset_text().set(color=look["quiet"], fontsize=7)
     axes.set_xticks(np.arange(0, 360, 90), [f"{a}°" for a in range(0, 360, 90)])
+    axes.set_xlabel("phase", color=look["quiet"], fontsize=8)
     axes.set_yticks(range(frame.bands), band_names(frame) if echo == 0 else [""] * frame.bands)
     if echo == 0:
         axes.set_ylabel("band, cycles/sample", color=look["quiet"], fontsize=9)
-        _outline(axes, chart.field.homology.labels > 0, turn, look["outline"])
+        found = chart.field.homology
+        axes.set_title(f"outlined: above {found.threshold:.3g}, b0 {found.b0}, b1 {found.b1}", color=look["quiet"],
+                       fontsize=8, loc="right")
+        _outline(axes, found.labels > 0, turn, look["outline"])
 
 
 def _outline(axes: Axes, inside: NDArray[np.bool_], turn: float, colour: str) -> None:
-    """Border of the cells above the threshold."""
+    """Border of the cells above the threshold; one at the wrap shows at both ends."""
+    from matplotlib.collections import LineCollection
+
     bands, sheets = inside.shape
-    lines: list[tuple[list[float], list[float]]] = []
+    lines: list[list[tuple[float, float]]] = []
     for b in range(bands):
-        for s in range(sheets):
-            left, right = (s - 0.5) * turn, (s + 0.5) * turn
-            if inside[b, s] != inside[b, s - 1]:
-                lines.append(([left, left], [b - 0.5, b + 0.5]))
-            if b and inside[b, s] != inside[b - 1, s]:
-                lines.append(([left, right], [b - 0.5, b - 0.5]))
-    for x, y in lines:
-        axes.plot(x, y, color=colour, linewidth=1.5, solid_capstyle="round")
+        for s in range(sheets + 1):
+            if inside[b, s % sheets] != inside[b, s - 1]:
+                x = (s - 0.5) * turn
+                lines.append([(x, b - 0.5), (x, b + 0.5)])
+            if b and s < sheets and inside[b, s] != inside[b - 1, s]:
+                lines.append([((s - 0.5) * turn, b - 0.5), ((s + 0.5) * turn, b - 0.5)])
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.5, capstyle="round", clip_on=False))
 
 
 def _draw_history(axes: Axes, charts: list[Chart], frame: ZFrame, look: dict[str, str]) -> None:
     """Share of power per band over steps, low bands at the bottom."""
     from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
 
     _style(axes, look)
     power = np.array([c.field.rho[:, :, 0].sum(axis=1) for c in charts])
     share = power / np.maximum(power.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    steps = [c.step for c in charts]
-    if len(steps) == 1:
-        steps, share = [steps[0] - 1, steps[0]], np.repeat(share, 2, axis=0)
-    colours = colormaps["viridis"](np.linspace(0.1, 0.95, frame.bands))
-    axes.stackplot(steps, share.T * 100, colors=colours, labels=band_names(frame))
+    steps: list[float] = [c.step for c in charts]
+    if steps[0] == steps[-1]:  # one moment: a bar around it
+        steps, share = [steps[-1] - 0.5, steps[-1] + 0.5], np.repeat(share[-1:], 2, axis=0)
+    colours = colormaps["cividis"](np.linspace(0.1, 1, frame.bands))
+    axes.stackplot(steps, share.T * 100, colors=colours, labels=band_names(frame), edgecolor=look["paper"],
+                   linewidth=0.5)
     axes.set_xlim(steps[0], steps[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, 100)
     axes.set_ylabel("share of power, %", color=look["quiet"], fontsize=9)
     axes.set_xlabel("step", color=look["quiet"], fontsize=9)
-    legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True, frameon=False, fontsize=8,
-                         title="cycles/sample")
-    legend.get_title().set(color=look["quiet"], fontsize=8)
+    legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(frame.bands, 8), frameon=False, fontsize=8,
+                         borderaxespad=0, borderpad=0.4, handlelength=1.2)
     for text in legend.get_texts():
         text.set_color(look["ink"])

@@ -47,53 +47,64 @@ def tap_gradient(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w:
 
 def tap_correction(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w: NDArray[np.float64],
                    workers: int = 1) -> NDArray[Any]:
-    """sum_b H_b[ sum_s (w[b,s] - 1) hat_s(arg z_b) H_b g ], z_b the analytic bands of the activation; linear in g.
+    """sum_b [sum_s (w[b,s] - 1) hat_s(arg z_b(t))] (a_b g)(t); linear in g.
 
-    Both signals are reflected by T // 2 at both ends, which keeps the window's ends from talking to each other.
+    a_b is the band's squared response kept on the side of the future: a_b(0) = k_b(0) and 2 k_b(tau) on g[t + tau],
+    with k_b the impulse response of H_b^2. Its frequency response has H_b^2 as real part, and sum_b a_b is the
+    identity. z_b is the analytic band of the activation's past, made one-sided likewise. A zero-phase band would mix
+    errors of earlier characters into g[t]; those the state at t knows (they are its input), so they never average
+    out: they push the weights for ever, and nothing is learned. Future errors average out under a calibrated model.
     """
-    T, half = g.shape[1], g.shape[1] // 2
-    n = T + 2 * half
-    responses = filters(n).astype(g.dtype)
-    excess = w - 1
+    T = g.shape[1]
+    n = 2 * T  # room for a whole window of zeros: nothing wraps round
+    responses, excess = filters(n), w - 1
+    ahead = _half(scipy.fft.irfft(responses**2, n, axis=1), future=True)
     level = excess[:, 0] * (excess == excess[:, :1]).all(axis=1)  # equal on all sheets: the hats sum to one, no phase
     varied = np.flatnonzero((excess != excess[:, :1]).any(axis=1))
     if not level.any() and not varied.size:
         return np.zeros_like(g)  # the sum over no band
-    spectrum = scipy.fft.rfft(_reflect(g, half), axis=1, workers=workers)
-    total = spectrum * np.einsum("b,bf->f", level, responses.astype(np.float64) ** 2).astype(g.dtype)[:, None]
-    seen = scipy.fft.rfft(_reflect(activation, half), axis=1, workers=workers) if varied.size else None
+    spectrum = scipy.fft.rfft(g, n, axis=1, workers=workers)
+    out = _convolved(spectrum, level @ ahead, n, workers)[:, :T]
     for b in varied:
-        response = responses[b][:, None]
-        full = np.zeros((seen.shape[0], n, seen.shape[2]), seen.dtype)  # type: ignore[union-attr]
-        full[:, : n // 2 + 1] = seen * response * _one_sided(n, g.dtype)[:, None]
-        z = scipy.fft.ifft(full, axis=1, workers=workers, overwrite_x=True)
-        band = scipy.fft.irfft(spectrum * response, n, axis=1, workers=workers)
-        band *= _interpolate(excess[b].astype(g.dtype), z)
-        total += scipy.fft.rfft(band, axis=1, workers=workers) * response
-    return scipy.fft.irfft(total, n, axis=1, workers=workers)[:, half : half + T]
+        phase = np.angle(_analytic_past(activation, responses[b], n, workers)[:, :T])
+        out += _interpolate(excess[b].astype(g.dtype), phase) * _convolved(spectrum, ahead[b], n, workers)[:, :T]
+    return out
 
 
-def _interpolate(values: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
-    """sum_s values[s] hat_s(arg z): between two neighbouring centres the hats are cos^2 and sin^2."""
+def _half(kernel: NDArray[Any], future: bool) -> NDArray[Any]:
+    """One side in time of periodic kernels [..., n], doubled; the value at 0 stays."""
+    n = kernel.shape[-1]
+    weight = np.zeros(n)
+    weight[0] = 1
+    weight[slice(n // 2 + 1, None) if future else slice(1, n // 2)] = 2
+    return kernel * weight
+
+
+def _convolved(spectrum: NDArray[Any], kernel: NDArray[np.float64], n: int, workers: int) -> NDArray[Any]:
+    """Circular convolution over axis 1 of a signal, given its real FFT, with one kernel [n]."""
+    response = scipy.fft.rfft(kernel).astype(spectrum.dtype)
+    return scipy.fft.irfft(spectrum * response[:, None], n, axis=1, workers=workers)
+
+
+def _analytic_past(x: NDArray[Any], response: NDArray[np.float64], n: int, workers: int) -> NDArray[Any]:
+    """Analytic signal [N, n, C] of one band, from the past of x alone."""
+    one_sided = np.zeros(n)
+    one_sided[: n // 2 + 1] = 2 * response
+    one_sided[[0, n // 2]] *= 0.5**0.5
+    kernel = scipy.fft.fft(_half(scipy.fft.ifft(one_sided), future=False))
+    spectrum = scipy.fft.fft(x, n, axis=1, workers=workers)
+    spectrum *= kernel.astype(spectrum.dtype)[:, None]
+    return scipy.fft.ifft(spectrum, axis=1, workers=workers, overwrite_x=True)
+
+
+def _interpolate(values: NDArray[Any], phase: NDArray[Any]) -> NDArray[Any]:
+    """sum_s values[s] hat_s(phase): between two neighbouring centres the hats are cos^2 and sin^2."""
     sheets = len(values)
-    place = np.angle(z) * values.dtype.type(sheets / (2 * math.pi))
+    place = phase * values.dtype.type(sheets / (2 * math.pi))
     low = np.floor(place)
     rising = np.sin((place - low) * values.dtype.type(math.pi / 2)) ** 2
     at = low.astype(np.int32) % sheets
     return values[at] + (np.roll(values, -1) - values)[at] * rising
-
-
-def _one_sided(n: int, dtype: Any) -> NDArray[Any]:
-    """Weights of the positive frequencies in an analytic signal: 2, and sqrt 2 at DC and Nyquist."""
-    weight = np.full(n // 2 + 1, 2.0)
-    weight[0] = math.sqrt(2)
-    if n % 2 == 0:
-        weight[-1] = math.sqrt(2)
-    return weight.astype(dtype)
-
-
-def _reflect(x: NDArray[Any], half: int) -> NDArray[Any]:
-    return np.pad(x, ((0, 0), (half, half), (0, 0)), mode="reflect")
 
 
 def _norm(x: NDArray[Any]) -> float:

@@ -171,10 +171,12 @@ class Trainer:
                 for chart in ZAtlas.load_npz(self.folder.atlas):
                     if chart.step <= self.step:
                         self.atlas.append(chart)
-        self.metrics, self.applied = Rows(self.folder.metrics, self.step), Rows(self.folder.applied, self.step)
+        after = -1 if path is None else self.step  # a fresh start computes the row of step 0 too
+        self.metrics, self.applied = Rows(self.folder.metrics, after), Rows(self.folder.applied, after)
 
     def _load(self, values: dict[str, NDArray[Any]]) -> None:
-        self.parameters = {k: asarray(v, requires_grad=True) for k, v in values.items()}
+        """Parameters in one order wherever they come from: the gradient's norm is summed in it."""
+        self.parameters = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
 
     def _checkpoint(self) -> None:
         """Everything the rows before it rest on is on disk before the checkpoint is."""
@@ -229,14 +231,15 @@ class Trainer:
         """Take inputs; wait while paused. False: asked to stop."""
         computed = max(self.metrics.last_step, self.applied.last_step)  # those steps ran without what is pending now
         self.inputs.poll()
-        if step > computed:
+        live = step > computed and step not in self.inputs.script  # else it has happened and is only repeated
+        if live:
             while _last_of(self.inputs.pending, "pause", ("resume", "start", "stop")) and not self.interrupted:
                 heart.beat(self.step, "paused")
                 time.sleep(PAUSE_SECONDS)
                 self.inputs.poll()
             if self.interrupted:
                 return False
-        records = self.inputs.take(step) if step > computed else self.inputs.script.get(step, [])
+        records = self.inputs.take(step) if live else self.inputs.script.get(step, [])
         rejected = []
         for record in records:
             if record.get("kind") == "patch":
@@ -255,7 +258,7 @@ class Trainer:
                    "fold": {"atlas": {"amplitude": fold.amplitude, "relation": fold.relation.tolist()}}}
             self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
         self.fold = fold.relation
-        return not (step > computed and _last_of(records, "stop", ("start",)))
+        return not (live and _last_of(records, "stop", ("start",)))
 
     def _train_step(self) -> None:
         """One update and its row."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from core.backends import use_backend
-from core.effect import low_share, paired_contrast, painted_layer, probe_tokens
+from core.effect import low_share, painted_layer, paired_contrast, probe_tokens
 from core.runs.checkpoint import digest
 from core.runs.config import RunConfig
 from core.runs.control import paint, send

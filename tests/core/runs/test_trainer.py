@@ -1,0 +1,198 @@
+"""The trainer as a pure function to rows: inputs take effect at boundaries, and repeat where they took effect."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import PatchError, RunError
+from core.frame import ZFrame
+from core.runs.checkpoint import latest_checkpoint, load_checkpoint
+from core.runs.control import paint, send
+from core.runs.journal import Journal, read_records
+from core.runs.replay import replay
+from core.runs.store import RunFolder
+from core.runs.trainer import Trainer, comparable
+from core.scheduler import Patch, Scheduler
+
+Make = Callable[..., RunFolder]
+FRAME = ZFrame.octaves()
+LAYER = np.linspace(-3, 3, FRAME.bands * FRAME.sheets).reshape(FRAME.bands, FRAME.sheets).astype(np.float32)
+
+
+def rows(folder: RunFolder) -> list[dict[str, Any]]:
+    return [comparable(r) for r in read_records(folder.metrics)[0]]
+
+
+def applied(folder: RunFolder) -> list[dict[str, Any]]:
+    return read_records(folder.applied)[0]
+
+
+def run(folder: RunFolder, at: dict[int, Callable[[], object]] | None = None, until: int | None = None) -> Trainer:
+    """Train, calling something after given steps."""
+    calls = dict(at or {})
+
+    def on_row(row: dict[str, Any]) -> None:
+        if row["split"] == "train" and row["step"] in calls:
+            calls.pop(row["step"])()
+
+    trainer = Trainer(folder, until, on_row)
+    trainer.run()
+    return trainer
+
+
+def test_a_run_leaves_everything_a_person_looks_for(make_run: Make) -> None:
+    folder = make_run()
+    run(folder)
+    found = rows(folder)
+    assert [r["step"] for r in found if r["split"] == "train"] == list(range(1, 25))
+    assert [r["step"] for r in found if r["split"] == "validation"] == [0, 8, 16]
+    final = found[-1]
+    assert final["split"] == "final"
+    assert final["interval"][0] < final["bits"] < final["interval"][1]
+    assert final["characters"] == folder.read_config()["corpus"]["validation"] - 1
+    assert final["bits"] < next(r["bits"] for r in found if r["split"] == "validation") - 0.5
+    looked = next(r for r in found if r["step"] == 6 and r["split"] == "train")
+    assert sum(looked["bands"]["state"]) == pytest.approx(1)
+    assert set(looked["roundtable"]) == {"above", "here", "beneath"}
+    assert len(next(r for r in found if "digest" in r)["digest"]["parameters"]) == 64
+    assert folder.status() == "finished"
+    assert (folder.samples / "step-00000024.txt").read_text()
+    assert folder.atlas.exists()
+
+
+def test_first_loss_is_near_that_of_guessing(make_run: Make) -> None:
+    folder = make_run(steps=1)
+    run(folder)
+    symbols = len(folder.read_config()["corpus"]["vocabulary"])
+    assert rows(folder)[1]["loss"] == pytest.approx(math.log(symbols), rel=0.2)
+
+
+def test_a_patch_takes_effect_at_the_next_boundary_and_settles(make_run: Make) -> None:
+    folder = make_run()
+    run(folder, {10: lambda: paint(folder, LAYER)})
+    patch = next(r for r in read_records(folder.inputs)[0] if r["kind"] == "patch")
+    log = applied(folder)
+    first = next(r for r in log if patch["seq"] in r["seq"])
+    assert first["step"] == 11
+    assert [r["step"] for r in log] == [1, 11, 12, 13]  # the start, then capacity = 3 steps until the fold settles
+    by_hand = Scheduler({"atlas": LAYER.shape}, 3)
+    by_hand.push(Patch.from_record(patch))
+    for row in log[1:]:
+        by_hand.boundary()
+        np.testing.assert_array_equal(row["fold"]["atlas"]["relation"], by_hand.fold("atlas").relation)
+    np.testing.assert_array_equal(np.float32(log[-1]["fold"]["atlas"]["relation"]), LAYER)
+
+
+def test_painting_changes_what_is_learned_and_a_neutral_layer_does_not(make_run: Make) -> None:
+    plain, neutral, painted = make_run(), make_run(), make_run()
+    run(plain)
+    run(neutral, {4: lambda: paint(neutral, np.zeros_like(LAYER))})
+    run(painted, {4: lambda: paint(painted, LAYER)})
+    assert rows(neutral) == rows(plain)
+    departs = next(i for i, (a, b) in enumerate(zip(rows(painted), rows(plain), strict=True)) if a != b)
+    assert rows(plain)[departs]["step"] == 5  # painted after step 4: its gradient norm is the first to differ
+
+
+def test_pause_and_resume_leave_no_trace_in_the_rows(make_run: Make) -> None:
+    plain, paused = make_run(), make_run()
+    run(plain)
+    states = []
+
+    def pause() -> None:
+        send(paused, "pause")
+        threading.Timer(0.3, lambda: (states.append(paused.status()), send(paused, "resume"))).start()
+
+    run(paused, {5: pause})
+    assert states == ["paused"]
+    assert rows(paused) == rows(plain)
+
+
+def test_stop_then_resume_equals_an_uninterrupted_run(make_run: Make) -> None:
+    plain, stopped = make_run(), make_run()
+    run(plain)
+    assert run(stopped, {11: lambda: send(stopped, "stop")}).step == 11
+    assert stopped.status() == "stopped"
+    send(stopped, "start")
+    run(stopped)
+    assert rows(stopped) == rows(plain)
+    assert replay(stopped).verdict == "equal"
+
+
+def test_learning_rate_is_an_input_like_any_other(make_run: Make) -> None:
+    folder = make_run()
+    run(folder, {3: lambda: send(folder, "rate", scale=0.5)})
+    rates = {r["step"]: r["rate"] for r in rows(folder) if r["split"] == "train"}
+    assert rates[3] == pytest.approx(1e-2 * (3 / 4) * (1 - 2 / 24))
+    assert rates[5] == pytest.approx(0.5 * 1e-2 * (1 - 4 / 24))
+    with pytest.raises(RunError, match="scale is -1"):
+        send(folder, "rate", scale=-1)
+
+
+def test_a_hostile_patch_in_the_log_is_rejected_and_named_and_harms_nothing(make_run: Make) -> None:
+    plain, attacked = make_run(), make_run()
+    run(plain)
+    with Journal(attacked.inputs, shared=True) as log:
+        log.append({"kind": "patch", "chart": "atlas", "shape": [10**9, 10**9], "relation": "AAAA"})
+        log.append({"kind": "patch", **Patch(LAYER, 1.0, 0.5, 1, "atlas", "another frame", 1, 0.0).to_record()})
+        log.append({"kind": "no such thing"})
+    run(attacked)
+    reasons = [r["reason"] for r in applied(attacked)[0]["rejected"]]
+    assert "lacks" in reasons[0]
+    assert "painted on frame" in reasons[1]
+    assert rows(attacked) == rows(plain)
+
+
+def test_painting_is_refused_with_a_clear_word(make_run: Make) -> None:
+    folder = make_run(steps=1)
+    with pytest.raises(PatchError, match=r"shape \(2, 2\).*needs numbers of shape \(6, 8\)"):
+        paint(folder, np.zeros((2, 2)))
+    with pytest.raises(PatchError, match="not finite"):
+        paint(folder, np.full_like(LAYER, np.nan))
+    with pytest.raises(PatchError, match="'moon' does not steer training"):
+        paint(folder, LAYER, chart="moon")
+    run(folder)
+    with pytest.raises(RunError, match="is finished"):
+        paint(folder, LAYER)
+
+
+def test_a_checkpoint_holds_the_scheduler_to_the_bit(make_run: Make) -> None:
+    folder = make_run(capacity=5)
+    trainer = run(folder, {6: lambda: paint(folder, LAYER)}, until=8)
+    path, _ = latest_checkpoint(folder)
+    assert path is not None
+    restored = Scheduler({"atlas": LAYER.shape}, 5)
+    restored.restore(load_checkpoint(path)[1]["scheduler"])
+    for scheduler in (restored, trainer.scheduler):
+        scheduler.boundary()
+    np.testing.assert_array_equal(restored.fold("atlas").relation, trainer.scheduler.fold("atlas").relation)
+    assert 0 < restored.fold("atlas").amplitude < np.linalg.norm(LAYER)
+
+
+def test_a_changed_corpus_is_named(make_run: Make, text: Any) -> None:
+    folder = make_run()
+    before = text.read_text()
+    text.write_text(before + "more")
+    try:
+        with pytest.raises(RunError, match="has changed since run"):
+            Trainer(folder)
+    finally:
+        text.write_text(before)
+
+
+def test_a_recomputed_row_that_departs_stops_the_run(make_run: Make) -> None:
+    folder = make_run()
+    run(folder, until=12)
+    for path in folder.checkpoints.glob("step-0000001*"):
+        path.unlink()
+    lines = folder.metrics.read_text().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if '"step":11,"split":"train"' in line)
+    folder.metrics.write_text("".join([*lines[:at], lines[at].replace('"loss":', '"loss":1'), *lines[at + 1:]]))
+    with pytest.raises(RunError, match="step 11, field 'loss' departs"):
+        run(folder)
+    assert folder.status() == "failed"
