@@ -1,0 +1,151 @@
+"""The command line, as a person at a shell uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from workbench.cli import app
+from workbench.doctor import examine
+
+runner = CliRunner()
+WORDS = ["the", "tide", "turns", "under", "grey", "moon", "and", "nobody", "counts", "waves", "that", "come", "late"]
+LAYER = np.full((6, 8), 2.0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with texts, a layer and runs."""
+    root = tmp_path_factory.mktemp("shell")
+    (root / "texts").mkdir()
+    (root / "texts/a.txt").write_text(" ".join(np.random.default_rng(0).choice(WORDS, 900)) + "\n")
+    (root / "texts/b.md").write_text(" ".join(np.random.default_rng(1).choice(WORDS, 900)) + "\n")
+    np.save(root / "layer.npy", LAYER)
+    return root
+
+
+def zspace(place: Path, *words: str) -> Any:
+    """Run a command with --json and give what it printed."""
+    result = runner.invoke(app, [*words, "--json", *([] if words[0] == "doctor" else ["--runs", str(place / "runs")])])
+    assert result.exit_code in (0, 1, 3), result.output
+    return json.loads(result.stdout)
+
+
+def fails(place: Path, *words: str) -> str:
+    """Run a command that must fail kindly, and give its sentence."""
+    result = runner.invoke(app, [*words, "--runs", str(place / "runs")])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> dict[str, Any]:
+    return zspace(place, "train", str(place / "texts"), "--preset", "tiny", "--steps", "30")
+
+
+def test_train_reports_a_finished_run_that_learned(trained: dict[str, Any]) -> None:
+    assert trained["status"] == "finished"
+    assert trained["step"] == trained["steps"] == 30
+    assert trained["final"] < trained["baselines"]["unigram"] < 5
+
+
+def test_sample_is_seeded_recorded_and_tilted_by_desire(place: Path, trained: dict[str, Any]) -> None:
+    run = trained["run"]
+    first, again = (zspace(place, "sample", run, "--length", "60", "--seed", "3") for _ in range(2))
+    assert first["text"] == again["text"]
+    wish = zspace(place, "sample", run, "--length", "60", "--seed", "3", "--desire", "e=1", "--strength", "20",
+                  "--budget", "0.5")
+    assert wish["text"].count("e") > first["text"].count("e")
+    lines = [json.loads(line) for line in (place / "runs" / run / "generations" / f"{wish['generation']}.jsonl")
+             .read_text().splitlines()]
+    assert lines[0]["prompt"] == "\n"
+    assert len(lines) == 61
+    assert all(0 <= line["kl"] <= 0.5 for line in lines[1:])
+
+
+def test_replay_compare_and_runs(place: Path, trained: dict[str, Any]) -> None:
+    assert zspace(place, "replay", trained["run"])["verdict"] == "equal"
+    other = zspace(place, "train", str(place / "texts"), "--preset", "tiny", "--steps", "30", "--seed", "1")
+    result = zspace(place, "compare", trained["run"], other["run"])
+    assert result["settings"] == {"seed": {trained["run"]: 0, other["run"]: 1}}
+    assert [row["step"] for row in result["curves"]] == [0, 30]
+    assert [r["run"] for r in zspace(place, "runs")] == [other["run"], trained["run"]]
+    shown = runner.invoke(app, ["compare", trained["run"], other["run"], "--runs", str(place / "runs")])
+    assert "seed" in shown.stdout
+
+
+def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None:
+    """`steer` from a second process; Ctrl-C; `resume`; `replay`."""
+    before = {r["run"] for r in zspace(place, "runs")}
+    command = [sys.executable, "-c", "from workbench.cli import app; app()", "train", str(place / "texts"),
+               "--preset", "tiny", "--steps", "400", "--runs", str(place / "runs")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env={**os.environ, "COLUMNS": "100"})
+    deadline = time.monotonic() + 60
+    live: list[dict[str, Any]] = []
+    while not live and time.monotonic() < deadline:
+        time.sleep(0.1)
+        live = [r for r in zspace(place, "runs") if r["run"] not in before and r["step"] > 2]
+    run = live[0]["run"]
+    assert live[0]["status"] == "running"
+    answer = zspace(place, "steer", run, "--npy", str(place / "layer.npy"))
+    assert answer["status"] == "running"
+    folder = place / "runs" / run
+    while str(answer["seq"]) not in (folder / "applied.jsonl").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 0, output
+    assert f"zspace resume {run}" in output
+    assert "baselines" in output
+    assert zspace(place, "resume", run)["status"] == "finished"
+    rows = [json.loads(line) for line in (folder / "applied.jsonl").read_text().splitlines()]
+    assert sum(answer["seq"] in row["seq"] for row in rows) == 1
+    assert zspace(place, "replay", run)["verdict"] == "equal"
+    assert "is finished" in fails(place, "steer", run, "--npy", str(place / "layer.npy"))
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["train", "nowhere"], "nowhere"),
+    (["train", "{place}/texts", "--preset", "giant"], "preset 'giant' is unknown: choose one of tiny, small"),
+    (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
+    (["train", "{place}/texts", "--backend", "cuda"], "backend 'cuda' has no kernels in this version"),
+    (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
+    (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["sample", "no-such-run"], "no-such-run"),
+    (["sample", "../../etc"], "leads out of the runs folder"),
+    (["sample", "{run}", "--desire", "~=1"], "'~' is no character of this run's text"),
+    (["sample", "{run}", "--top-p", "2"], "top_p 2.0 in (0, 1]"),
+    (["steer", "{run}", "--npy", "{place}/texts/a.txt"], "cannot be read as .npy"),
+])
+def test_mistakes_get_one_clear_sentence(place: Path, trained: dict[str, Any], words: list[str], sentence: str) -> None:
+    filled = [w.format(place=place, run=trained["run"]) for w in words]
+    assert sentence in fails(place, *filled)
+
+
+def test_an_empty_folder_of_runs_says_what_to_do(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["runs", "--runs", str(tmp_path)])
+    assert "zspace train corpus" in result.stdout
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it() -> None:
+    findings = {f.name: f for f in examine()}
+    assert findings["cpu"].found
+    assert "threads" in findings["cpu"].detail
+    assert {"cuda", "wgpu", "browser", "numpy", "panel"} <= set(findings)
+    for f in findings.values():
+        assert f.found or f.remedy
+    assert runner.invoke(app, ["doctor"]).exit_code == 0
+    assert {f["name"] for f in json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)} == set(findings)
