@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THEMES = {
-    "dark": {"paper": "#14171c", "ink": "#e6e8eb", "quiet": "#8a929e", "outline": "#ffffff", "signed": "berlin"},
-    "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "outline": "#000000", "signed": "RdBu_r"},
+    "dark": {"paper": "#14171c", "ink": "#e6e8eb", "quiet": "#8a929e", "signed": "berlin"},
+    "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "signed": "RdBu_r"},
 }
 
 
@@ -106,10 +106,10 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
         found = chart.field.homology
         axes.set_title(f"outlined: above {found.threshold:.3g}, b0 {found.b0}, b1 {found.b1}", color=look["quiet"],
                        fontsize=8, loc="right")
-        _outline(axes, found.labels > 0, turn, look["outline"])
+        _outline(axes, found.labels > 0, turn)
 
 
-def _outline(axes: Axes, inside: NDArray[np.bool_], turn: float, colour: str) -> None:
+def _outline(axes: Axes, inside: NDArray[np.bool_], turn: float) -> None:
     """Border of the cells above the threshold; one at the wrap shows at both ends."""
     from matplotlib.collections import LineCollection
 
@@ -122,7 +122,8 @@ def _outline(axes: Axes, inside: NDArray[np.bool_], turn: float, colour: str) ->
                 lines.append([(x, b - 0.5), (x, b + 0.5)])
             if b and s < sheets and inside[b, s] != inside[b - 1, s]:
                 lines.append([((s - 0.5) * turn, b - 0.5), ((s + 0.5) * turn, b - 0.5)])
-    axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.5, capstyle="round", clip_on=False))
+    for colour, width in (("black", 3.5), ("white", 1.5)):  # white on black shows on every colour of the map
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="round", clip_on=False))
 
 
 def _draw_history(axes: Axes, charts: list[Chart], frame: ZFrame, look: dict[str, str]) -> None:
@@ -134,13 +135,14 @@ def _draw_history(axes: Axes, charts: list[Chart], frame: ZFrame, look: dict[str
     power = np.array([c.field.rho[:, :, 0].sum(axis=1) for c in charts])
     share = power / np.maximum(power.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     steps: list[float] = [c.step for c in charts]
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if steps[0] == steps[-1]:  # one moment: a bar around it
-        steps, share = [steps[-1] - 0.5, steps[-1] + 0.5], np.repeat(share[-1:], 2, axis=0)
+        axes.set_xticks([steps[0]])
+        steps, share = [steps[0] - 0.5, steps[0] + 0.5], np.repeat(share[-1:], 2, axis=0)
     colours = colormaps["cividis"](np.linspace(0.1, 1, frame.bands))
     axes.stackplot(steps, share.T * 100, colors=colours, labels=band_names(frame), edgecolor=look["paper"],
                    linewidth=0.5)
     axes.set_xlim(steps[0], steps[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, 100)
     axes.set_ylabel("share of power, %", color=look["quiet"], fontsize=9)
     axes.set_xlabel("step", color=look["quiet"], fontsize=9)

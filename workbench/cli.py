@@ -87,7 +87,7 @@ def train(
         for note in text["notes"]:
             out.print(f"note: {note}", style="yellow", markup=False)
         out.print("baselines, bits per character: "
-                  + ", ".join(f"{name} {bits:.3f}" for name, bits in record["baselines"].items()))
+                  + ", ".join(f"{name} {bits:.3f}" for name, bits in record["baselines"].items() if bits is not None))
     send(folder, "start")
     _run(folder, as_json)
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from core.backends import open_backend
 from core.errors import RunError
 from core.runs.config import RunConfig, environment
+from core.runs.events import comparable, first_difference
 from core.runs.journal import read_records
 from core.runs.store import RunFolder
-from core.runs.trainer import comparable, first_difference
 
 Verdict = Literal["equal", "departs", "not comparable"]
 

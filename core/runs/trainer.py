@@ -9,11 +9,9 @@ is thereby the whole replay script: it says what was asked for and at which step
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,16 +32,16 @@ from core.random import Philox
 from core.roundtable import classify_roundtable
 from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig, environment
-from core.runs.journal import Follower, Journal, encode_record, read_records
+from core.runs.events import Inputs, Row, Rows, last_of
 from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
 from core.scheduler import Patch, Scheduler
 from core.steer import gains
 
-Row = dict[str, Any]
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 PAUSE_SECONDS = 0.05
 SAMPLE_LENGTH = 240
+XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
@@ -56,68 +54,10 @@ def create_run(root: Path | str, config: RunConfig) -> RunFolder:
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
-        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus), "xz": xz_bpc(corpus)},
+        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus),
+                      "xz": xz_bpc(corpus) if len(corpus.train) <= XZ_CHARACTERS else None},
         "environment": environment(backend.describe()),
     })
-
-
-class Rows:
-    """A journal of computed rows. Rows already there, from before an interruption, must be met bit for bit."""
-
-    def __init__(self, path: Path, after: int) -> None:
-        self.journal = Journal(path)
-        known, bad = read_records(path)
-        if bad:
-            raise RunError(f"{path}: {bad} broken lines inside the file: restore it from a copy")
-        self.expected = deque(r for r in known if r["step"] > after)
-        self.last_step = max((r["step"] for r in known), default=0)
-
-    def emit(self, row: Row) -> None:
-        """Append a row, or check it against the one that is there."""
-        if not self.expected:
-            self.journal.append(row)
-            return
-        there = self.expected.popleft()
-        field = first_difference(comparable(there), comparable(json.loads(encode_record(row))))
-        if field is not None:
-            raise RunError(f"{self.journal.path}: step {row['step']}, field {field!r} departs from the row recorded "
-                           "before the interruption: `zspace replay` says more; start a new run to go on")
-
-
-def comparable(row: Row) -> Row:
-    """A row without what is timed."""
-    return {k: v for k, v in row.items() if k != "measured"}
-
-
-def first_difference(a: Row, b: Row) -> str | None:
-    """The first key whose values differ, None where all are equal."""
-    return next((k for k in [*a, *(k for k in b if k not in a)] if k not in a or k not in b or a[k] != b[k]), None)
-
-
-class Inputs:
-    """The input log seen from the trainer: what takes effect at which step."""
-
-    def __init__(self, path: Path) -> None:
-        self.journal, self._follower = Journal(path, shared=True), Follower(path)
-        self.script: dict[int, list[Row]] = {}
-        self.pending: list[Row] = []
-
-    def poll(self) -> None:
-        """Take in what was appended since the last call."""
-        for record in self._follower.poll():
-            if record.get("kind") == "boundary":
-                through = record["through"]
-                self.script.setdefault(record["step"], []).extend(r for r in self.pending if r["seq"] <= through)
-                self.pending = [r for r in self.pending if r["seq"] > through]
-            else:
-                self.pending.append(record)
-
-    def take(self, step: int) -> list[Row]:
-        """Assign what is pending to this step, in the log first."""
-        if self.pending:
-            self.journal.append({"kind": "boundary", "step": step, "through": self.pending[-1]["seq"]})
-            self.poll()
-        return self.script.get(step, [])
 
 
 class Trainer:
@@ -233,7 +173,7 @@ class Trainer:
         self.inputs.poll()
         live = step > computed and step not in self.inputs.script  # else it has happened and is only repeated
         if live:
-            while _last_of(self.inputs.pending, "pause", ("resume", "start", "stop")) and not self.interrupted:
+            while last_of(self.inputs.pending, "pause", ("resume", "start", "stop")) and not self.interrupted:
                 heart.beat(self.step, "paused")
                 time.sleep(PAUSE_SECONDS)
                 self.inputs.poll()
@@ -258,7 +198,7 @@ class Trainer:
                    "fold": {"atlas": {"amplitude": fold.amplitude, "relation": fold.relation.tolist()}}}
             self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
         self.fold = fold.relation
-        return not (live and _last_of(records, "stop", ("start",)))
+        return not (live and last_of(records, "stop", ("start",)))
 
     def _train_step(self) -> None:
         """One update and its row."""
@@ -382,12 +322,6 @@ def check_frame(patch: Patch, signature: str) -> None:
     """Refuse a layer painted on another frame."""
     if patch.frame != signature:
         raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has {signature[:12]}: repaint it")
-
-
-def _last_of(records: list[Row], kind: str, others: tuple[str, ...]) -> bool:
-    """Whether the last record among these kinds is of `kind`."""
-    kinds = [r.get("kind") for r in records if r.get("kind") in (kind, *others)]
-    return bool(kinds) and kinds[-1] == kind
 
 
 if __name__ == "__main__":

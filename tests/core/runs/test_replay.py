@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from core.runs.control import paint
+from core.runs.events import comparable
 from core.runs.journal import read_records
 from core.runs.replay import replay
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, comparable
+from core.runs.trainer import Trainer
 from tests.core.runs.test_trainer import LAYER, run
 
 Make = Callable[..., RunFolder]

@@ -14,10 +14,11 @@ from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
 from core.runs.control import paint, send
+from core.runs.events import comparable
 from core.runs.journal import Journal, read_records
 from core.runs.replay import replay
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, comparable
+from core.runs.trainer import Trainer
 from core.scheduler import Patch, Scheduler
 
 Make = Callable[..., RunFolder]
