@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from core.errors import ZSpaceError
 from core.generate import Sampling, generate
@@ -232,7 +233,7 @@ def compare(run: list[str], runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) 
     names = [r["run"] for r in result["runs"]]
     table = Table("difference", *names, title="settings")
     for name, values in result["settings"].items():
-        table.add_row(name, *(_short(values[n]) for n in names))
+        table.add_row(name, *(escape(_short(values[n])) for n in names))
     out.print(table if result["settings"] else "no setting differs")
     curves = Table("step", *names, title="validation, bits per character")
     for row in result["curves"][-20:]:
@@ -256,11 +257,11 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
     if not found:
         out.print(f"no runs in {runs}: start one with `zspace train corpus`", markup=False)
         return
-    table = Table("run", "status", "model", "step", "bits/char", "patches", "created")
+    table = Table(*(Column(name, no_wrap=True) for name in ("run", "status", "model", "step", "bits/char", "patches")))
     for r in found:
         bits = next((r[k] for k in ("final", "validation", "train") if r[k] is not None), None)
         table.add_row(r["run"], r["status"], f"{r['model']} {r['preset']}", f"{r['step']:,} / {r['steps']:,}",
-                      "-" if bits is None else f"{bits:.3f}", str(r["patches"]), r["created"])
+                      "-" if bits is None else f"{bits:.3f}", str(r["patches"]))
     out.print(table)
 
 
@@ -274,5 +275,5 @@ def doctor(as_json: AsJson = False) -> None:
         return
     table = Table("", "what", "found", "to get it")
     for f in findings:
-        table.add_row("[green]yes[/]" if f.found else "[yellow]no[/]", f.name, f.detail, f.remedy)
+        table.add_row("[green]yes[/]" if f.found else "[yellow]no[/]", f.name, escape(f.detail), escape(f.remedy))
     out.print(table)
