@@ -1,8 +1,9 @@
 """What steering did: measured on a probe that the steering does not touch.
 
-The probe is a fixed text run through the trained model with the tap off; looked at are the states of the tapped layer.
-The low share is the part of their power that lies in the lower half of the bands. Any strong gain may raise it, so the
-effect is a contrast: low-painted minus high-painted, each beside an unpainted twin of the same seed.
+The probe is a fixed text run through the trained model with the tap off; looked at are the states of the tapped layer
+about their mean over the probe: the mean is the same at every character, carries nothing about the text, and drifts
+freely from seed to seed. The low share is the part of their power that lies in the lower half of the bands. Any strong
+gain may raise it, so the effect is a contrast, low-painted minus high-painted, beside unpainted twins of equal seed.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def probe_tokens(symbols: NDArray[Any], window: int) -> NDArray[np.int32]:
 
 
 def low_share(model: Rnn, p: Parameters, tokens: NDArray[np.int32], frame: ZFrame) -> float:
-    """Share of the tapped layer's power in bands 0 to B // 2 - 1, tap off."""
+    """Share of the power of the tapped layer's states, about their mean, in bands 0 to B // 2 - 1; tap off."""
     _, _, tapped = model.states(p, asarray(tokens), model.initial_state(len(tokens)), stop=model.tapped_layer)
-    power = field_density(tapped.numpy(), frame)[:, :, 0].sum(axis=1)
+    states = tapped.numpy().astype(np.float64)
+    power = field_density(states - states.mean(axis=(0, 1)), frame)[:, :, 0].sum(axis=1)
     return float(power[: frame.bands // 2].sum() / power.sum())
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from core.frame import ZFrame, ZIndex
@@ -109,11 +108,20 @@ def _checked(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
     return values
 
 
+def _spectrum(values: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Real FFT along time; SciPy loads on first use, which keeps `import core` short."""
+    import scipy.fft
+
+    return scipy.fft.rfft(values, axis=1, workers=-1)
+
+
 def analytic_band(spectrum: NDArray[np.complex128], response: NDArray[np.float64], n: int) -> NDArray[np.complex128]:
     """Analytic signal [..., n, C] of one band from a real FFT along the axis before the last.
 
     Positive frequencies are doubled, DC and Nyquist take sqrt 2, so that half the mean square is the band's power.
     """
+    import scipy.fft
+
     weight = 2 * response
     weight[0] *= 0.5**0.5
     if n % 2 == 0:
@@ -127,7 +135,7 @@ def analytic_bands(x: ArrayLike, frame: ZFrame) -> NDArray[np.complex128]:
     """Analytic signals [B, N, T, C] of every band."""
     values = _checked(x, frame)
     n = values.shape[1]
-    spectrum = scipy.fft.rfft(values, axis=1, workers=-1)
+    spectrum = _spectrum(values)
     return np.stack([analytic_band(spectrum, h, n) for h in frame.filters(n)])
 
 
@@ -139,7 +147,7 @@ def field_density(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
     """
     values = _checked(x, frame)
     n, lags = values.shape[1], frame.temporal.lags
-    spectrum = scipy.fft.rfft(values, axis=1, workers=-1)
+    spectrum = _spectrum(values)
     rho = np.empty(frame.shape)
     for b, response in enumerate(frame.filters(n)):
         z = analytic_band(spectrum, response, n)

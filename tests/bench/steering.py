@@ -1,6 +1,6 @@
 """Does painting change what is learned? Low-painted, high-painted and unpainted twins, seed by seed.
 
-    python -m tests.bench.steering TEXT... [--preset tiny] [--steps 300] [--seeds 3]
+    python -m tests.bench.steering TEXT... [--preset tiny] [--steps 300] [--seeds 3] [--first-seed 0]
 
 Twins share seed, batches and initial weights; the layer is in the input log from the first step on. Printed: the low
 share of the tapped layer's states on the probe (see `core.effect`), the contrast with its interval per gain, the final
@@ -49,11 +49,12 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     ask = parser.parse_args()
     shares: dict[tuple[str, float], list[float]] = {}
     bits: dict[tuple[str, float], list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
-        for seed in range(ask.seeds):
+        for seed in range(ask.first_seed, ask.first_seed + ask.seeds):
             config = RunConfig.from_preset(tuple(ask.text), ask.preset, threads=len(os.sched_getaffinity(0)),
                                            seed=seed, steps=ask.steps)
             frame = config.frame()
