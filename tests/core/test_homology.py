@@ -49,7 +49,7 @@ def euler_characteristic(inside: NDArray[np.bool_]) -> int:
 def densities() -> list[Density]:
     """Random ones of many shapes, and ones with ties, plateaus and holes."""
     rng = np.random.default_rng(1)
-    shapes = [(b, s) for b in (1, 2, 3, 6) for s in (2, 3, 4, 8)]
+    shapes = [(b, s) for b in range(1, 7) for s in (2, 3, 4, 8)]
     found: list[Density] = [rng.standard_normal(shape) for shape in shapes for _ in range(4)]
     found += [rng.integers(0, 3, shape).astype(float) for shape in shapes for _ in range(4)]
     ring = np.zeros((5, 8))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.typing import NDArray
@@ -123,6 +125,24 @@ def test_one_chart_has_one_moment() -> None:
     axes = history(render_atlas(atlas_of(chart(random_rho(5), step=3))))
     assert list(axes.get_xticks()) == [3]
     assert sum(bands_at(axes, 2.5)) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("theme", list(THEMES))
+def test_axes_say_what_they_measure(theme: Literal["dark", "light"]) -> None:
+    figure = render_atlas(atlas_of(chart(random_rho(10), step=1234, signal="state")), theme=theme)
+    assert figure.get_suptitle() == "Atlas: state, step 1,234"
+    assert [a.get_xlabel() for a in panels(figure)] == ["phase"] * 3
+    assert [a.get_ylabel() for a in panels(figure)] == ["band, cycles/sample", "", ""]  # one scale, named once
+    for axes in panels(figure):
+        marks = [(x, t.get_text()) for x, t in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)]
+        assert marks == [(0, "0°"), (90, "90°"), (180, "180°"), (270, "270°")]
+    below = history(figure)
+    assert below.get_xlabel() == "step"
+    named = below.get_legend()
+    assert named is not None
+    assert [t.get_text() for t in named.get_texts()] == band_names(FRAME)
+    assert {t.get_color() for t in named.get_texts()} == {THEMES[theme]["ink"]}
+    assert {a.get_facecolor() for a in (*panels(figure), below)} == {to_rgba(THEMES[theme]["paper"])}
 
 
 @pytest.mark.parametrize("theme", list(THEMES))
