@@ -102,6 +102,8 @@ class ZAtlas:
                 seen = measure_field(chart.signal, frame)
             else:
                 bands, sheets = transition(chart.frame, frame)
+                if chart.frame.edges == frame.edges:  # overlapping ramps or not: the same bands hold the same energy
+                    bands = np.eye(frame.bands)
                 rho = np.full(frame.shape, np.nan)
                 rho[:, :, 0] = bands.T @ chart.field.rho[:, :, 0] @ sheets
                 seen = Field(frame, rho, None)
@@ -169,15 +171,23 @@ def transition(old: ZFrame, new: ZFrame) -> tuple[NDArray[np.float64], NDArray[n
         P[b, b'] = sum_f H_b^2 H'_b'^2 / sum_f H_b^2, in the limit of dense frequencies, and the share of each old
         sheet's arc in each new one; every row sums to one, so energy is conserved.
     """
+    return _band_transition(old, new), _sheet_transition(old.sheets, new.sheets)
+
+
+def _band_transition(old: ZFrame, new: ZFrame) -> NDArray[np.float64]:
+    """See `transition`."""
     # trapezoids over a grid even in log2 f, as the ramps are; below half an octave under the lowest edge all is flat
     lowest = np.log2(min((*old.edges, *new.edges, 0.5))) - 1
     f = np.concatenate([[0.0], np.exp2(np.linspace(lowest, -1, 1 + int(np.ceil(-lowest * NODES_PER_OCTAVE))))])
     gaps = np.diff(f)
     squared = old.power(f) * (np.append(gaps, 0) + np.append(0, gaps)) / 2
-    bands = squared @ new.power(f).T / squared.sum(axis=1, keepdims=True)
-    # arcs around each centre, in fractions of the circle; shifts of a whole turn cover the wrap
-    a, b = (np.arange(old.sheets) / old.sheets)[:, None], (np.arange(new.sheets) / new.sheets)[None]
-    half_a, half_b = 0.5 / old.sheets, 0.5 / new.sheets
+    return squared @ new.power(f).T / squared.sum(axis=1, keepdims=True)
+
+
+def _sheet_transition(old: int, new: int) -> NDArray[np.float64]:
+    """Overlap of arcs around each centre, in fractions of the old arc; shifts of a whole turn cover the wrap."""
+    a, b = (np.arange(old) / old)[:, None], (np.arange(new) / new)[None]
+    half_a, half_b = 0.5 / old, 0.5 / new
     overlap = sum(np.maximum(0, np.minimum(a + half_a, b + turn + half_b) - np.maximum(a - half_a, b + turn - half_b))
                   for turn in (-1, 0, 1))
-    return bands, overlap * old.sheets
+    return overlap * old

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from core.homology import Homology
 
 
+LARGEST = 1e100  # of a signal's values: squares and their sums stay finite
+
+
 class FeatureSample(NamedTuple):
     """Five numbers about a series x of n values.
 
@@ -102,6 +105,8 @@ def _checked(x: ArrayLike, frame: ZFrame) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise ValueError(f"the signal holds {np.count_nonzero(~np.isfinite(values))} values that are not finite: "
                          "remove them first")
+    if (largest := float(np.abs(values).max())) > LARGEST:
+        raise ValueError(f"the signal reaches {largest:.3g}, its power would overflow: scale it below {LARGEST:g}")
     if frame.temporal.lags[-1] >= values.shape[1]:
         raise ValueError(f"the signal has {values.shape[1]} samples, the frame's longest lag is "
                          f"{frame.temporal.lags[-1]}: give more samples or fewer echoes")

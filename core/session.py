@@ -96,7 +96,7 @@ class Session:
             Where the signal comes from, kept with the chart.
         """
         frame = x.frame if isinstance(x, ZTensor) else self.frame
-        signal = np.asarray(x.numpy() if isinstance(x, ZTensor) else x, np.float64)
+        signal = np.array(x.numpy() if isinstance(x, ZTensor) else x, np.float64)  # a copy: the caller may reuse x
         field = measure_field(signal, frame)
         at = len(self.atlas) if step is None else step
         self.atlas.append(Chart(frame, field, at, time.time(), provenance, signal))

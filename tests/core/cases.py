@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from core.frame import ZFrame
 from numpy.typing import NDArray
+
+from core.frame import ZFrame
 
 
 @dataclass

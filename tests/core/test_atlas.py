@@ -190,3 +190,13 @@ def test_a_damaged_record_is_refused() -> None:
     record["charts"][0]["rho"] = np.transpose(record["charts"][0]["rho"], (1, 0, 2)).tolist()
     with pytest.raises(ValueError, match="they must agree"):
         ZAtlas.from_json(record)
+
+
+def test_changing_only_the_echoes_moves_no_energy_between_bands() -> None:
+    frame = ZFrame.octaves(bands=5, sheets=4, echo_count=3)
+    field = measure_field(np.cos(2 * np.pi * 0.0442 * np.arange(256)), frame)
+    atlas = ZAtlas(1)
+    atlas.append(Chart(frame, field, 0, 0.0))
+    warped = atlas.warp(replace(frame, temporal=Temporal((0, 1), 0.5))).latest.field
+    np.testing.assert_allclose(warped.rho[:, :, 0], field.rho[:, :, 0], atol=1e-15)
+    assert warped.missing_echoes == (1,)

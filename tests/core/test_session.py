@@ -36,6 +36,18 @@ def test_observe_then_sample_uses_the_last_signal() -> None:
         assert (s.frame.bands, s.frame.sheets, s.frame.temporal.echo_count) == (3, 4, 2)
 
 
+def test_what_was_observed_does_not_change_with_the_callers_array() -> None:
+    x = signal(1, 64)
+    with st.zspace.session(WIDE) as s:
+        s.observe(x)
+        power = np.mean(x**2)
+        x[:] = 0
+        again = s.atlas.warp(st.ZFrame.octaves(echo_count=3)).latest.field
+        assert again.rho[:, :, 0].sum() == pytest.approx(power, rel=1e-12)
+        with pytest.raises(ValueError, match=r"reaches 1e\+200, its power would overflow"):
+            s.observe(np.full(64, 1e200))
+
+
 def test_sessions_nest_and_do_not_mix() -> None:
     with st.zspace.session(WIDE) as outer:
         outer.observe(signal(2, 64))
