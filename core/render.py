@@ -82,7 +82,7 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
     frame, rho = chart.frame, chart.field.rho[:, :, echo]
     _style(axes, look)
     lag = frame.temporal.lags[echo]
-    axes.set_title(f"correlation at lag {lag}" if lag else "mean power", color=look["ink"], fontsize=10, loc="left")
+    axes.set_title(f"correlation at lag {lag}" if lag else "power", color=look["ink"], fontsize=10, loc="left")
     if echo in chart.field.missing_echoes:
         axes.text(0.5, 0.5, "missing after warp", color=look["quiet"], ha="center", transform=axes.transAxes)
         axes.set_axis_off()
@@ -104,7 +104,7 @@ def _draw_echo(axes: Axes, chart: Chart, echo: int, look: dict[str, str]) -> Non
     if echo == 0:
         axes.set_ylabel("band, cycles/sample", color=look["quiet"], fontsize=9)
         found = chart.field.homology
-        axes.set_title(f"outlined: above {found.threshold:.3g}, b0 {found.b0}, b1 {found.b1}", color=look["quiet"],
+        axes.set_title(f"outline {found.threshold:.2g}, b0 {found.b0}, b1 {found.b1}", color=look["quiet"],
                        fontsize=8, loc="right")
         _outline(axes, found.labels > 0, turn)
 

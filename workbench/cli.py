@@ -63,7 +63,7 @@ def print_json(value: Any) -> None:
 def train(
     paths: Annotated[list[str], typer.Argument(help="Text files, folders or patterns to learn from.")],
     model: Annotated[str, typer.Option(help="Model family.")] = "rnn",
-    preset: Annotated[str, typer.Option(help="Size: tiny, small, base or large.")] = "small",
+    preset: Annotated[str, typer.Option(help="Size: tiny, small, base or large.")] = "tiny",
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,

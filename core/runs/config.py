@@ -17,8 +17,8 @@ from core.nn.rnn import PRESETS, Rnn, RnnConfig
 LIBRARIES = ("numpy", "scipy", "numba")
 # per preset: characters a window, windows a step, peak learning rate, steps
 TRAINING: dict[str, tuple[int, int, float, int]] = {
-    "tiny": (64, 16, 1.0e-2, 1500),
-    "small": (128, 16, 1.0e-2, 1500),
+    "tiny": (64, 16, 1.0e-2, 800),
+    "small": (128, 16, 1.0e-2, 1000),
     "base": (256, 32, 8.0e-3, 300),
     "large": (256, 64, 3.0e-3, 2000),
 }

@@ -68,7 +68,7 @@ def test_panels_show_the_density_on_fit_scales() -> None:
     rho[:, :, 0] **= 2
     figure = render_atlas(atlas_of(chart(rho)))
     found = panels(figure)
-    assert [a.get_title(loc="left") for a in found] == ["mean power", "correlation at lag 1", "correlation at lag 2"]
+    assert [a.get_title(loc="left") for a in found] == ["power", "correlation at lag 1", "correlation at lag 2"]
     for e, axes in enumerate(found):
         image = axes.images[0]
         np.testing.assert_array_equal(np.asarray(image.get_array()), rho[:, :, e])
@@ -90,7 +90,7 @@ def test_outlines_run_between_cells_in_and_out() -> None:
     sides = {((x, 0.5), (x, 1.5)) for x in (30.0, 270.0)}
     below_and_above = {((x - 30, y), (x + 30, y)) for x in (0.0, 300.0) for y in (0.5, 1.5)}
     assert drawn == sides | below_and_above  # and none at the seam, where both sides are in
-    assert axes.get_title(loc="right") == "outlined: above 0.0833, b0 1, b1 0"
+    assert axes.get_title(loc="right") == "outline 0.083, b0 1, b1 0"
 
 
 def test_an_outline_at_the_wrap_shows_at_both_ends() -> None:
