@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import Any
 
@@ -70,7 +70,6 @@ class Session:
         self.frame = frame or ZFrame.octaves()
         self.backend = backends.open_backend(backend)
         self.atlas = ZAtlas(capacity)
-        self.kernels: dict[tuple[Any, ...], Any] = {}
         self.telemetry = TelemetryBus()
         self.scheduler = Scheduler({"atlas": (self.frame.bands, self.frame.sheets)})
         self._observed: NDArray[np.float64] | None = None
@@ -84,6 +83,11 @@ class Session:
         rest = _stack.get()[:-1]
         _stack.set(rest)
         backends._current.set(rest[-1].backend if rest else None)
+
+    @property
+    def kernels(self) -> dict[Hashable, Any]:
+        """The backend's cache of what was built for kernels, shapes and frames."""
+        return self.backend.kernels
 
     def observe(self, x: ArrayLike | ZTensor, step: int | None = None, **provenance: Any) -> Field:
         """Look at a signal [T], [T, C] or [N, T, C]: its field enters the atlas.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -21,7 +21,34 @@ def gains(relation: NDArray[Any]) -> NDArray[np.float64]:
     return np.exp2(clipped)
 
 
-def tap_gradient(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w: NDArray[np.float64],
+class TapKernels(NamedTuple):
+    """What the tap needs of a frame for one window length and type.
+
+    Attributes
+    ----------
+    ahead : complex array [B, T + 1]
+        Real FFTs over 2 T of the bands' squared responses kept on the side of the future.
+    past : complex array [B, 2 T]
+        FFTs of the bands' analytic responses kept on the side of the past.
+    """
+
+    ahead: NDArray[Any]
+    past: NDArray[Any]
+
+
+def tap_kernels(filters: Filters, T: int, dtype: Any) -> TapKernels:
+    """Build them from `ZFrame.filters`; 2 T leaves room for a whole window of zeros, so that nothing wraps round."""
+    responses = filters(2 * T)
+    one_sided = np.zeros((len(responses), 2 * T))
+    one_sided[:, : T + 1] = 2 * responses
+    one_sided[:, [0, T]] *= 0.5**0.5
+    complex_type = np.result_type(dtype, np.complex64)
+    ahead = scipy.fft.rfft(_half(scipy.fft.irfft(responses**2, 2 * T, axis=1), future=True), axis=1)
+    past = scipy.fft.fft(_half(scipy.fft.ifft(one_sided, axis=1), future=False), axis=1)
+    return TapKernels(ahead.astype(complex_type), past.astype(complex_type))
+
+
+def tap_gradient(g: NDArray[Any], activation: NDArray[Any], kernels: TapKernels, w: NDArray[np.float64],
                  workers: int = 1) -> NDArray[Any]:
     """The tap's backward pass: `g` plus `tap_correction`, scaled so that the L2 norm of g is kept.
 
@@ -31,8 +58,8 @@ def tap_gradient(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w:
     ----------
     g, activation : array [N, T, C]
         Gradient arriving at the tap and the activation that passed it, float32 or float64.
-    filters : callable
-        n -> band responses [B, n // 2 + 1], as `ZFrame.filters`.
+    kernels : TapKernels
+        Of the frame, for this T and type.
     w : array [B, S]
         Gains.
 
@@ -40,12 +67,12 @@ def tap_gradient(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w:
     -------
     array [N, T, C], of the type of g
     """
-    changed = g + tap_correction(g, activation, filters, w, workers)
+    changed = g + tap_correction(g, activation, kernels, w, workers)
     before, after = _norm(g), _norm(changed)
     return changed * g.dtype.type(before / after) if after else changed
 
 
-def tap_correction(g: NDArray[Any], activation: NDArray[Any], filters: Filters, w: NDArray[np.float64],
+def tap_correction(g: NDArray[Any], activation: NDArray[Any], kernels: TapKernels, w: NDArray[np.float64],
                    workers: int = 1) -> NDArray[Any]:
     """sum_b [sum_s (w[b,s] - 1) hat_s(arg z_b(t))] (a_b g)(t); linear in g.
 
@@ -56,18 +83,21 @@ def tap_correction(g: NDArray[Any], activation: NDArray[Any], filters: Filters, 
     out: they push the weights for ever, and nothing is learned. Future errors average out under a calibrated model.
     """
     T = g.shape[1]
-    n = 2 * T  # room for a whole window of zeros: nothing wraps round
-    responses, excess = filters(n), w - 1
-    ahead = _half(scipy.fft.irfft(responses**2, n, axis=1), future=True)
+    excess = (w - 1).astype(g.dtype)
     level = excess[:, 0] * (excess == excess[:, :1]).all(axis=1)  # equal on all sheets: the hats sum to one, no phase
     varied = np.flatnonzero((excess != excess[:, :1]).any(axis=1))
     if not level.any() and not varied.size:
         return np.zeros_like(g)  # the sum over no band
-    spectrum = scipy.fft.rfft(g, n, axis=1, workers=workers)
-    out = _convolved(spectrum, level @ ahead, n, workers)[:, :T]
+    spectrum = scipy.fft.rfft(g, 2 * T, axis=1, workers=workers)
+
+    def convolved(response: NDArray[Any]) -> NDArray[Any]:
+        return scipy.fft.irfft(spectrum * response[:, None], 2 * T, axis=1, workers=workers)[:, :T]
+
+    out = convolved(level @ kernels.ahead)
+    seen = scipy.fft.fft(activation, 2 * T, axis=1, workers=workers) if varied.size else None
     for b in varied:
-        phase = np.angle(_analytic_past(activation, responses[b], n, workers)[:, :T])
-        out += _interpolate(excess[b].astype(g.dtype), phase) * _convolved(spectrum, ahead[b], n, workers)[:, :T]
+        z = scipy.fft.ifft(seen * kernels.past[b][:, None], axis=1, workers=workers, overwrite_x=True)[:, :T]
+        out += _interpolate(excess[b], np.angle(z)) * convolved(kernels.ahead[b])
     return out
 
 
@@ -78,23 +108,6 @@ def _half(kernel: NDArray[Any], future: bool) -> NDArray[Any]:
     weight[0] = 1
     weight[slice(n // 2 + 1, None) if future else slice(1, n // 2)] = 2
     return kernel * weight
-
-
-def _convolved(spectrum: NDArray[Any], kernel: NDArray[np.float64], n: int, workers: int) -> NDArray[Any]:
-    """Circular convolution over axis 1 of a signal, given its real FFT, with one kernel [n]."""
-    response = scipy.fft.rfft(kernel).astype(spectrum.dtype)
-    return scipy.fft.irfft(spectrum * response[:, None], n, axis=1, workers=workers)
-
-
-def _analytic_past(x: NDArray[Any], response: NDArray[np.float64], n: int, workers: int) -> NDArray[Any]:
-    """Analytic signal [N, n, C] of one band, from the past of x alone."""
-    one_sided = np.zeros(n)
-    one_sided[: n // 2 + 1] = 2 * response
-    one_sided[[0, n // 2]] *= 0.5**0.5
-    kernel = scipy.fft.fft(_half(scipy.fft.ifft(one_sided), future=False))
-    spectrum = scipy.fft.fft(x, n, axis=1, workers=workers)
-    spectrum *= kernel.astype(spectrum.dtype)[:, None]
-    return scipy.fft.ifft(spectrum, axis=1, workers=workers, overwrite_x=True)
 
 
 def _interpolate(values: NDArray[Any], phase: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Hashable
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ class Backend(Protocol):
     """What a backend must offer; launches are queued, `read` and `flush` are the only points that wait."""
 
     name: str
+    kernels: dict[Hashable, Any]  # what was built for a kernel, a shape and, where it is specialised to one, a frame
 
     def upload(self, values: NDArray[Any]) -> Buffer: ...
 

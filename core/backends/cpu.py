@@ -14,7 +14,7 @@ import platform
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,6 +55,7 @@ class CpuBackend:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or len(os.sched_getaffinity(0))
+        self.kernels: dict[Hashable, Any] = {}
         self._queue: list[Launch] = []
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="zspace-cpu")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backends import cpu_loops as loops
+from core.steer import tap_gradient, tap_kernels
 
 if TYPE_CHECKING:
     from core.backends.cpu import CpuBackend, Launch
@@ -181,10 +182,11 @@ def _scatter_add(backend: CpuBackend, launch: Launch, g: A, index: A) -> A:
 
 
 def _tap_gradient(backend: CpuBackend, launch: Launch, g: A, activation: A) -> A:
-    from core.steer import tap_gradient
-
     frame = launch.params["frame"]
-    return tap_gradient(g, activation, frame.filters, launch.params["gains"], workers=backend.threads)
+    key = ("tap", frame.signature(), g.shape[1], g.dtype.str)
+    if key not in backend.kernels:
+        backend.kernels[key] = tap_kernels(frame.filters, g.shape[1], g.dtype)
+    return tap_gradient(g, activation, backend.kernels[key], launch.params["gains"], workers=backend.threads)
 
 
 def _flat(x: A) -> A:

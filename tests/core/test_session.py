@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import core as st
-from core.array import asarray, sigmoid
+from core.array import apply, asarray, sigmoid
 from core.session import TelemetryBus
 
 WIDE = st.ZFrame.octaves(bands=3, sheets=4, echo_count=2)
@@ -100,6 +100,20 @@ def test_a_frame_travels_through_primitives() -> None:
         assert isinstance(y, st.ZTensor)
         assert y.frame == WIDE
     np.testing.assert_allclose((x + x).numpy(), 2 * x.numpy())
+
+
+def test_kernels_specialised_to_a_frame_are_built_once_and_kept_apart_by_signature() -> None:
+    other = st.ZFrame.octaves(bands=3, sheets=5, echo_count=2)
+    g = signal(13, 2, 16, 3)
+    with st.zspace.session(WIDE) as s:
+        results = []
+        for frame in (WIDE, other, WIDE):
+            gains = np.linspace(0.5, 2, frame.bands * frame.sheets).reshape(frame.bands, frame.sheets)
+            array = asarray(g, np.float64)
+            results.append(apply("tap_gradient", array, array, frame=frame, gains=gains).numpy())
+        assert [key[1] for key in s.kernels] == [WIDE.signature(), other.signature()]
+        np.testing.assert_array_equal(results[0], results[2])
+        assert np.abs(results[0] - results[1]).max() > 1e-3
 
 
 def test_two_frames_do_not_mix() -> None:
