@@ -76,8 +76,8 @@ def train(
 
     chosen, reason = choose(backend)
     config = RunConfig.from_preset(
-        tuple(p if any(c in p for c in "*?[") else str(Path(p).resolve()) for p in paths), preset, model=model,
-        backend=chosen, threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps)
+        tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=chosen,
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:

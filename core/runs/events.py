@@ -57,12 +57,15 @@ class Inputs:
     def poll(self) -> None:
         """Take in what was appended since the last call."""
         for record in self._follower.poll():
-            if record.get("kind") == "boundary":
-                through = record["through"]
-                self.script.setdefault(record["step"], []).extend(r for r in self.pending if r["seq"] <= through)
-                self.pending = [r for r in self.pending if r["seq"] > through]
-            else:
+            boundary = record.get("kind") == "boundary"
+            if not all(type(record.get(k)) is int for k in ("seq", *(("step", "through") if boundary else ()))):
+                raise RunError(f"{self.journal.path}: the record {record!r:.80} lacks its numbers: restore the file")
+            if not boundary:
                 self.pending.append(record)
+                continue
+            step, through = record["step"], record["through"]
+            self.script.setdefault(step, []).extend(r for r in self.pending if r["seq"] <= through)
+            self.pending = [r for r in self.pending if r["seq"] > through]
 
     def take(self, step: int) -> list[Row]:
         """Assign what is pending to this step, in the log first."""

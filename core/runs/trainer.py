@@ -182,15 +182,10 @@ class Trainer:
         records = self.inputs.take(step) if live else self.inputs.script.get(step, [])
         rejected = []
         for record in records:
-            if record.get("kind") == "patch":
-                try:
-                    patch = Patch.from_record(record)
-                    check_frame(patch, self.frame.signature())
-                    self.scheduler.push(patch)
-                except PatchError as error:
-                    rejected.append({"seq": record["seq"], "reason": str(error)})
-            elif record.get("kind") == "rate":
-                self.rate_scale = float(record["scale"])
+            try:
+                self._take(record)
+            except PatchError as error:
+                rejected.append({"seq": record["seq"], "reason": str(error)})
         self.scheduler.boundary()
         fold = self.scheduler.fold("atlas")
         if records or not np.array_equal(fold.relation, self.fold):
@@ -199,6 +194,20 @@ class Trainer:
             self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
         self.fold = fold.relation
         return not (live and last_of(records, "stop", ("start",)))
+
+    def _take(self, record: Row) -> None:
+        """One input. The log is open to every writer, so nothing in it is trusted: what is malformed is refused."""
+        if record.get("kind") == "patch":
+            patch = Patch.from_record(record)
+            if patch.frame != self.frame.signature():
+                raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has "
+                                 f"{self.frame.signature()[:12]}: repaint it")
+            self.scheduler.push(patch)
+        elif record.get("kind") == "rate":
+            scale = record.get("scale")
+            if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+                raise PatchError(f"scale is {scale!r}: the learning rate takes a factor above 0")
+            self.rate_scale = float(scale)
 
     def _train_step(self) -> None:
         """One update and its row."""
@@ -316,12 +325,6 @@ def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
     corpus = open_corpus(record)
     parameters = {k[2:]: asarray(v) for k, v in arrays.items() if k.startswith("p.")}
     return RunConfig.from_json(record).build(corpus), parameters, corpus, meta["step"]
-
-
-def check_frame(patch: Patch, signature: str) -> None:
-    """Refuse a layer painted on another frame."""
-    if patch.frame != signature:
-        raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has {signature[:12]}: repaint it")
 
 
 if __name__ == "__main__":

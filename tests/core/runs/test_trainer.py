@@ -141,11 +141,14 @@ def test_a_hostile_patch_in_the_log_is_rejected_and_named_and_harms_nothing(make
     with Journal(attacked.inputs, shared=True) as log:
         log.append({"kind": "patch", "chart": "atlas", "shape": [10**9, 10**9], "relation": "AAAA"})
         log.append({"kind": "patch", **Patch(LAYER, 1.0, 0.5, 1, "atlas", "another frame", 1, 0.0).to_record()})
+        log.append({"kind": "rate", "scale": "fast"})
         log.append({"kind": "no such thing"})
     run(attacked)
     reasons = [r["reason"] for r in applied(attacked)[0]["rejected"]]
     assert "lacks" in reasons[0]
     assert "painted on frame" in reasons[1]
+    assert "scale is 'fast'" in reasons[2]
+    assert len(reasons) == 3
     assert rows(attacked) == rows(plain)
 
 
