@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from core.errors import PatchError
 
 LIMITS = {"atlas": 3.0, "disk": 1.0}  # largest |relation|: log2 gain, and attraction
-DISK_SHAPE = (128, 128)
 TENSION_FLOOR = 2.0**-20
 MAX_CELLS = 1 << 16
 Layer = NDArray[np.float32]
