@@ -250,7 +250,7 @@ class RunStore:
         if not inside:
             raise RunError(f"{str(run)!r} leads out of the runs folder {root}; give an id such as marsh-wren-07.")
         if not found:
-            raise RunError(f"{root} holds no run {str(run)!r} (no run.json there); `list` names those it holds.")
+            raise RunError(f"{root} holds no run {str(run)!r} (no run.json there); `zspace runs` names those it holds.")
         return RunFolder(path)
 
     def list(self) -> list[RunFolder]:
