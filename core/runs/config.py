@@ -11,7 +11,6 @@ from typing import Any
 
 from core.data import Corpus
 from core.errors import RunError
-from core.frame import ZFrame
 from core.nn.rnn import PRESETS, Rnn, RnnConfig
 
 LIBRARIES = ("numpy", "scipy", "numba")
@@ -101,10 +100,6 @@ class RunConfig:
     def build(self, corpus: Corpus) -> Rnn:
         """The model, sized for the corpus."""
         return Rnn(RnnConfig(vocabulary=len(corpus.vocabulary), **PRESETS[self.preset]))
-
-    def frame(self) -> ZFrame:
-        """How the run's states and gradients are looked at."""
-        return ZFrame.octaves()
 
 
 def environment(backend: dict[str, Any]) -> dict[str, Any]:

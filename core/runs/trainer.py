@@ -26,6 +26,7 @@ from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
 from core.evaluate import BATCH, evaluate, losses
 from core.field import measure_field
+from core.frame import ZFrame
 from core.generate import generate
 from core.optim import Adam, Schedule, clip_by_norm
 from core.random import Philox
@@ -50,7 +51,7 @@ def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     backend = open_backend(config.backend, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(),
-        "frame": config.frame().to_json(),
+        "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
@@ -79,7 +80,7 @@ class Trainer:
         self.folder, self.config, self.on_row = folder, RunConfig.from_json(record), on_row
         self.until = min(self.config.steps if until is None else until, self.config.steps)
         self.corpus = open_corpus(record)
-        self.model, self.frame = self.config.build(self.corpus), self.config.frame()
+        self.model, self.frame = self.config.build(self.corpus), ZFrame.from_json(record["frame"])
         self.backend = open_backend(self.config.backend, threads=self.config.threads)
         self.optimiser = Adam()
         self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup)

@@ -19,6 +19,7 @@ import numpy as np
 
 from core.backends import use_backend
 from core.effect import low_share, painted_layer, paired_contrast, probe_tokens
+from core.frame import ZFrame
 from core.runs.checkpoint import digest
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
@@ -57,7 +58,7 @@ def main() -> None:
         for seed in range(ask.first_seed, ask.first_seed + ask.seeds):
             config = RunConfig.from_preset(tuple(ask.text), ask.preset, threads=len(os.sched_getaffinity(0)),
                                            seed=seed, steps=ask.steps)
-            frame = config.frame()
+            frame = ZFrame.octaves()
             layers = {("unpainted", 1.0): None, ("neutral", 1.0): np.zeros((frame.bands, frame.sheets), np.float32)}
             layers |= {(where, g): painted_layer(frame, where, g) for g in GAINS for where in ("low", "high")}
             digests = {}

@@ -86,7 +86,7 @@ def start(folder: RunFolder, failpoint: str | None = None) -> subprocess.Popen[b
 
 
 def test_thirty_kills_lose_nothing_and_resume_equals_the_uninterrupted_run(make_run: Make) -> None:
-    folder = make_run(steps=240, checkpoint_every=8, evaluate_every=40)
+    folder = make_run(steps=600, checkpoint_every=8, evaluate_every=100)
     rng, acknowledged, killed = random.Random(5), [], 0
     plan: list[str | None] = [*FAILPOINTS, *[None] * 20]
     rng.shuffle(plan)
@@ -113,13 +113,13 @@ def test_thirty_kills_lose_nothing_and_resume_equals_the_uninterrupted_run(make_
     last = Trainer(folder)
     reached = last.step
     assert last.run() == "finished"
-    assert reached < 240
+    assert reached < 600
     taken = {seq for r in read_records(folder.applied)[0] for seq in r["seq"]}
     assert set(acknowledged) <= taken
     result = replay(folder)  # never interrupted, from the seed
     assert result.verdict == "equal", result.reason
     steps = [r["step"] for r in map(comparable, read_records(folder.metrics)[0]) if r["split"] == "train"]
-    assert steps == list(range(1, 241))
+    assert steps == list(range(1, 601))
 
 
 @pytest.mark.parametrize("gone", ["newest", "all"])
