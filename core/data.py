@@ -137,7 +137,7 @@ def read_corpus(
         raise CorpusError(f"validation={validation} must lie in (0, 1) and window={window} must be at least 1.")
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     try:
-        sources, files, notes = _survey([source for path in given for source in _find(path)])
+        sources, files, notes = _survey([source for path in given for source in find_texts(path)])
         total = sum(file.characters for file in files) + len(SEPARATOR) * (len(files) - 1)
         held_out = int(total * validation)
         _check_length(total, validation, window)
@@ -196,8 +196,8 @@ def xz_bpc(corpus: Corpus) -> float:
     return 8 * extra / corpus.validation.size
 
 
-def _find(path: str | Path) -> list[tuple[str, Path]]:
-    """Name and path of each text file that a path or pattern means."""
+def find_texts(path: str | Path) -> list[tuple[str, Path]]:
+    """Name and path of each text file that a path or pattern means; `CorpusError` where it means none."""
     base = Path(path)
     if base.is_dir():
         inside = [(found.relative_to(base), found) for found in base.rglob("*") if found.suffix.lower() in SUFFIXES]
@@ -214,7 +214,7 @@ def _find(path: str | Path) -> list[tuple[str, Path]]:
             raise CorpusError(f"{base} is neither a file nor a folder; give a text file.")
         return [(base.name, base)]
     if glob.has_magic(str(path)) and (matches := sorted(glob.glob(str(path), recursive=True))):
-        return [source for match in matches for source in _find(match)]
+        return [source for match in matches for source in find_texts(match)]
     raise CorpusError(f"{base} does not exist; give a text file, a folder or a pattern such as texts/*.txt.")
 
 

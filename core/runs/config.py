@@ -55,7 +55,7 @@ class RunConfig:
     clip: float = 1.0
     field_every: int = 10
     evaluate_every: int = 50
-    sample_every: int = 100
+    sample_every: int = 50
     checkpoint_every: int = 100
     digest_every: int = 25
     capacity: int = 8
@@ -68,7 +68,7 @@ class RunConfig:
         Raises
         ------
         RunError
-            Unknown model or preset, or a setting below 1.
+            Unknown model or preset, a setting that is not above 0, or a fraction where a whole number is needed.
         """
         if model != "rnn":
             raise RunError(f"model {model!r} is unknown: this version has 'rnn'")
@@ -80,6 +80,8 @@ class RunConfig:
                      **{**base, **changes})
         for field in fields(config):
             value = getattr(config, field.name)
+            if field.type == "int" and type(value) is not int:
+                raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.name not in ("seed",) and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         return config

@@ -10,20 +10,22 @@ from numpy.typing import ArrayLike
 
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
-from core.runs.journal import Journal, read_records
+from core.runs.journal import Follower, Journal
 from core.runs.store import RunFolder
 from core.scheduler import Patch, relative_change
 
 Record = dict[str, Any]
 
 
-def send(folder: RunFolder, kind: Literal["start", "pause", "resume", "stop", "rate"], **values: float) -> Record:
+def send(folder: RunFolder, kind: Literal["start", "pause", "resume", "stop", "save", "rate"],
+         **values: float) -> Record:
     """Append a request; it takes effect at the run's next step boundary.
 
     Parameters
     ----------
     kind : str
-        "rate" needs ``scale``, a factor > 0 on the scheduled learning rate.
+        "save" asks for a checkpoint of the state before that boundary, at once where the run is paused; "rate" needs
+        ``scale``, a factor > 0 on the scheduled learning rate.
     """
     if kind == "rate" and not 0 < values.get("scale", 0) < float("inf"):
         raise RunError(f"scale is {values.get('scale')}: give a factor above 0 for the learning rate")
@@ -31,34 +33,51 @@ def send(folder: RunFolder, kind: Literal["start", "pause", "resume", "stop", "r
 
 
 def paint(folder: RunFolder, relation: ArrayLike, chart: str = "atlas", coherence: float = 1.0) -> Record:
-    """Append a painted layer.
+    """Append a painted layer (see `Painter.paint`)."""
+    return Painter(folder).paint(relation, chart, coherence)
+
+
+class Painter:
+    """Appends painted layers to a run's input log; it knows what was painted before, whoever did.
 
     Parameters
     ----------
-    relation : array_like [B, S]
-        The whole layer as log2 gains, 0 neutral, clipped to [-3, 3] where it is applied.
-    coherence : float
-        Trust in this layer, > 0.
-
-    Raises
-    ------
-    PatchError
-        Unknown chart, wrong shape, or values that are not finite numbers.
+    folder : RunFolder
     """
-    if chart != "atlas":
-        raise PatchError(f"chart {chart!r} does not steer training: use 'atlas'")
-    frame = ZFrame.from_json(folder.read_config()["frame"])
-    layer = np.asarray(relation)
-    if layer.dtype.kind not in "fiu" or layer.shape != (frame.bands, frame.sheets):
-        raise PatchError(f"the layer has shape {layer.shape} and type {layer.dtype}: the atlas chart of run "
-                         f"{folder.id} needs numbers of shape ({frame.bands}, {frame.sheets}), bands by sheets")
-    records, _ = read_records(folder.inputs)
-    earlier = [r for r in records if r.get("kind") == "patch"]
-    last = Patch.from_record(earlier[-1]).relation if earlier else np.zeros(layer.shape)
-    patch = Patch(relation=layer.astype(np.float32), coherence=coherence, tension=relative_change(layer, last),
-                  depth=len(earlier) + 1, chart=chart, frame=frame.signature(), sequence=len(earlier) + 1,
-                  time=time.time())
-    return _append(folder, {"kind": "patch", **patch.to_record()})
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.frame = folder, ZFrame.from_json(folder.read_config()["frame"])
+        self._follower = Follower(folder.inputs)
+        self._last, self._count = np.zeros((self.frame.bands, self.frame.sheets), np.float32), 0
+
+    def paint(self, relation: ArrayLike, chart: str = "atlas", coherence: float = 1.0) -> Record:
+        """Append a layer.
+
+        Parameters
+        ----------
+        relation : array_like [B, S]
+            The whole layer as log2 gains, 0 neutral, clipped to [-3, 3] where it is applied.
+        coherence : float
+            Trust in this layer, > 0.
+
+        Raises
+        ------
+        PatchError
+            Unknown chart, wrong shape, or values that are not finite numbers.
+        """
+        if chart != "atlas":
+            raise PatchError(f"chart {chart!r} does not steer training: use 'atlas'")
+        layer = np.asarray(relation)
+        if layer.dtype.kind not in "fiu" or layer.shape != self._last.shape:
+            raise PatchError(f"the layer has shape {layer.shape} and type {layer.dtype}: the atlas chart of run "
+                             f"{self.folder.id} needs numbers of shape {self._last.shape}, bands by sheets")
+        for record in self._follower.poll():
+            if record.get("kind") == "patch":
+                self._last, self._count = Patch.from_record(record).relation, self._count + 1
+        patch = Patch(relation=layer.astype(np.float32), coherence=coherence,
+                      tension=relative_change(layer, self._last), depth=self._count + 1, chart=chart,
+                      frame=self.frame.signature(), sequence=self._count + 1, time=time.time())
+        return _append(self.folder, {"kind": "patch", **patch.to_record()})
 
 
 def _append(folder: RunFolder, record: Record) -> Record:

@@ -75,6 +75,11 @@ class Inputs:
         return self.script.get(step, [])
 
 
+def any_of(records: list[Row], kind: str) -> bool:
+    """Whether a record among these is of `kind`."""
+    return any(r.get("kind") == kind for r in records)
+
+
 def last_of(records: list[Row], kind: str, others: tuple[str, ...]) -> bool:
     """Whether the last record among these kinds is of `kind`."""
     kinds = [r.get("kind") for r in records if r.get("kind") in (kind, *others)]

@@ -20,8 +20,8 @@ def failpoint(name: str, last_act: Callable[[], object] | None = None) -> None:
     ----------
     name
         Name of the place. In use: ``journal.before``, ``journal.half``, ``journal.after``, and for files that are
-        replaced as a whole ``KIND.half``, ``KIND.before_replace``, ``KIND.after_replace`` with KIND ``atomic``
-        or ``checkpoint``.
+        replaced as a whole ``KIND.half``, ``KIND.before_replace``, ``KIND.after_replace`` with KIND ``atomic``,
+        ``checkpoint`` or ``live``.
     last_act
         Called just before death, for instance to write the first half of a record.
 

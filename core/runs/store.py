@@ -129,6 +129,11 @@ class RunFolder:
         return self.path / "atlas.npz"
 
     @property
+    def live(self) -> Path:
+        """The newest fields, shared with other processes, see `core.runs.live`."""
+        return self.path / "live.bin"
+
+    @property
     def heartbeat(self) -> Path:
         """Sign of life, see `Heartbeat`."""
         return self.path / "heartbeat.json"

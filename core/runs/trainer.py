@@ -9,10 +9,13 @@ is thereby the whole replay script: it says what was asked for and at which step
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +36,12 @@ from core.random import Philox
 from core.roundtable import classify_roundtable
 from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig, environment
-from core.runs.events import Inputs, Row, Rows, last_of
+from core.runs.events import Inputs, Row, Rows, any_of, last_of
+from core.runs.live import LiveWriter, Look
 from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
 from core.scheduler import Patch, Scheduler
 from core.steer import gains
+from core.zmetrics import LONGEST, read_z
 
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
@@ -96,6 +101,7 @@ class Trainer:
     def _restore(self) -> None:
         """Start from the newest whole checkpoint, or from the seed."""
         path, self.warnings = latest_checkpoint(self.folder)
+        self.fresh = path is None
         self.scheduler = Scheduler({"atlas": (self.frame.bands, self.frame.sheets)}, self.config.capacity)
         self.step, self.rate_scale, self.fold = 0, 1.0, np.zeros((self.frame.bands, self.frame.sheets))
         self.atlas = ZAtlas(512)
@@ -112,7 +118,8 @@ class Trainer:
                 for chart in ZAtlas.load_npz(self.folder.atlas):
                     if chart.step <= self.step:
                         self.atlas.append(chart)
-        after = -1 if path is None else self.step  # a fresh start computes the row of step 0 too
+        self.saved = -1 if self.fresh else self.step  # step of the newest checkpoint
+        after = self.saved  # a fresh start computes the row of step 0 too
         self.metrics, self.applied = Rows(self.folder.metrics, after), Rows(self.folder.applied, after)
 
     def _load(self, values: dict[str, NDArray[Any]]) -> None:
@@ -120,13 +127,16 @@ class Trainer:
         self.parameters = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
 
     def _checkpoint(self) -> None:
-        """Everything the rows before it rest on is on disk before the checkpoint is."""
+        """Once a step: everything the rows before it rest on is on disk before the checkpoint is."""
+        if self.saved == self.step:
+            return
         for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
             journal.sync()
         arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
         arrays |= {k: v.numpy() for k, v in self.moments.items()} | {"fold": self.fold}
         meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state()}
         save_checkpoint(self.folder, self.step, arrays, meta)
+        self.saved = self.step
         if len(self.atlas):
             self.atlas.save_npz(self.folder.atlas)
 
@@ -148,17 +158,19 @@ class Trainer:
         heart = Heartbeat(self.folder)
         heart.beat(self.step)
         try:
-            with use_backend(self.backend):
-                if self.step == 0:
+            with use_backend(self.backend), closing(LiveWriter(self.folder.live, self.frame.shape)) as self.live:
+                for chart in self.atlas:
+                    self._show(chart)
+                if self.fresh:
                     self._emit_validation(0)
+                    self._write_sample(0)
                 while self.step < self.until and not self.interrupted:
                     if not self._boundary(self.step + 1, heart):
                         break
                     self._train_step()
                     heart.beat(self.step)
                 state = "finished" if self.step >= self.config.steps else "stopped"
-                if self.step % self.config.checkpoint_every:
-                    self._checkpoint()
+                self._checkpoint()
         except BaseException:
             heart.beat(self.step, "failed")
             raise
@@ -176,11 +188,16 @@ class Trainer:
         if live:
             while last_of(self.inputs.pending, "pause", ("resume", "start", "stop")) and not self.interrupted:
                 heart.beat(self.step, "paused")
+                if any_of(self.inputs.pending, "save"):  # the boundary that takes it will find it done
+                    self._checkpoint()
                 time.sleep(PAUSE_SECONDS)
                 self.inputs.poll()
             if self.interrupted:
                 return False
         records = self.inputs.take(step) if live else self.inputs.script.get(step, [])
+        stopping = live and last_of(records, "stop", ("start",))
+        if stopping or any_of(records, "save"):
+            self._checkpoint()  # before they take effect: a resume from it comes to this boundary and takes them again
         rejected = []
         for record in records:
             try:
@@ -194,7 +211,7 @@ class Trainer:
                    "fold": {"atlas": {"amplitude": fold.amplitude, "relation": fold.relation.tolist()}}}
             self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
         self.fold = fold.relation
-        return not (live and last_of(records, "stop", ("start",)))
+        return not stopping
 
     def _take(self, record: Row) -> None:
         """One input. The log is open to every writer, so nothing in it is trusted: what is malformed is refused."""
@@ -258,17 +275,26 @@ class Trainer:
     def _look(self, tapped: Array, gradient: Array) -> Row:
         """The field of states and gradients at the tap, into the atlas and the row."""
         found: Row = {"bands": {}}
-        for kind, array in (("state", tapped), ("gradient", gradient)):
-            signal = array.numpy()[:PROBE_SEQUENCES].astype(np.float64)
+        signals = {kind: array.numpy()[:PROBE_SEQUENCES].astype(np.float64)
+                   for kind, array in (("state", tapped), ("gradient", gradient))}
+        for kind, signal in signals.items():
             field = measure_field(signal, self.frame)
             self.atlas.append(Chart(self.frame, field, self.step, time.time(), {"signal": kind}))
+            self._show(self.atlas.latest)
             power = field.rho[:, :, 0].sum(1)
             found["bands"][kind] = (power / max(power.sum(), np.finfo(float).tiny)).tolist()
             found[f"{kind}_power"] = float(power.sum())
+        # a series in time, so that its differences and its spectrum mean something
+        reading = asdict(read_z(signals["state"].mean((0, 2))[:LONGEST]))
+        found["z"] = {name: reading[name] for name in ("speed", "memory", "stability", "frac", "drs")}
         lanes = gradient.numpy()[:PROBE_SEQUENCES].mean(0).ravel()
         above, here, beneath = classify_roundtable(lanes).energy(lanes)
         found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
         return found
+
+    def _show(self, chart: Chart) -> None:
+        """To whoever looks from another process."""
+        self.live.append(Look(chart.step, chart.provenance["signal"], chart.time, chart.field.rho))
 
     # --- rows besides the training loss -------------------------------------------------------------------------------
 
@@ -293,10 +319,12 @@ class Trainer:
         self._emit(row | {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}})
 
     def _write_sample(self, step: int) -> None:
-        """A sample of fixed seed, to be read by a person."""
+        """A sample of fixed seed, to be read by a person, and the surprise of each character in bits."""
         prompt = self.corpus.encode("\n")
-        drawn = generate(self.model, self.parameters, prompt, SAMPLE_LENGTH, self.config.seed)
-        text = self.corpus.decode([d.symbol for d in drawn])
+        drawn = list(generate(self.model, self.parameters, prompt, SAMPLE_LENGTH, self.config.seed))
+        bits, text = [-math.log2(d.probability) for d in drawn], self.corpus.decode([d.symbol for d in drawn])
+        # whoever sees the text finds the bits
+        write_atomic(self.folder.samples / f"step-{step:08d}.bits.json", json.dumps(bits).encode())
         write_atomic(self.folder.samples / f"step-{step:08d}.txt", text.encode())
 
 

@@ -61,10 +61,10 @@ def test_create_makes_every_file_that_a_reader_opens(store):
     for name in ("samples", "generations", "checkpoints"):
         assert (folder.path / name).is_dir()
     names = [folder.config, folder.inputs, folder.applied, folder.metrics, folder.samples, folder.generations]
-    names += [folder.checkpoints, folder.atlas, folder.heartbeat]
+    names += [folder.checkpoints, folder.atlas, folder.live, folder.heartbeat]
     assert [path.name for path in names] == [
         *("run.json", "inputs.jsonl", "applied.jsonl", "metrics.jsonl", "samples", "generations"),
-        *("checkpoints", "atlas.npz", "heartbeat.json"),
+        *("checkpoints", "atlas.npz", "live.bin", "heartbeat.json"),
     ]
     assert store.open(folder.id) == RunFolder(folder.path.resolve())
 

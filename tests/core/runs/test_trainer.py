@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import core.runs.trainer
+from core.array import asarray
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
@@ -17,9 +21,10 @@ from core.runs.control import paint, send
 from core.runs.events import comparable
 from core.runs.journal import Journal, read_records
 from core.runs.replay import replay
-from core.runs.store import RunFolder
-from core.runs.trainer import Trainer
+from core.runs.store import RunFolder, write_atomic
+from core.runs.trainer import Trainer, load_model
 from core.scheduler import Patch, Scheduler
+from tests.core.test_zmetrics import slow as slow_reading
 
 Make = Callable[..., RunFolder]
 FRAME = ZFrame.octaves()
@@ -63,8 +68,51 @@ def test_a_run_leaves_everything_a_person_looks_for(make_run: Make) -> None:
     assert set(looked["roundtable"]) == {"above", "here", "beneath"}
     assert len(next(r for r in found if "digest" in r)["digest"]["parameters"]) == 64
     assert folder.status() == "finished"
-    assert (folder.samples / "step-00000024.txt").read_text()
     assert folder.atlas.exists()
+
+
+def test_samples_come_with_the_surprise_of_each_character(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, written = make_run(sample_every=9), []
+
+    def note(path: Path, data: bytes) -> None:
+        written.append(path.name)
+        write_atomic(path, data)
+
+    monkeypatch.setattr(core.runs.trainer, "write_atomic", note)
+    run(folder)
+    steps = (0, 9, 18, 24)
+    assert written == [f"step-{n:08d}.{part}" for n in steps for part in ("bits.json", "txt")]
+    texts = [(folder.samples / f"step-{n:08d}.txt").read_text() for n in steps]
+    bits = [json.loads((folder.samples / f"step-{n:08d}.bits.json").read_text()) for n in steps]
+    assert [len(t) for t in texts] == [len(b) for b in bits] == [240] * 4
+    assert np.mean(bits[0]) == pytest.approx(math.log2(len(folder.read_config()["corpus"]["vocabulary"])), rel=0.2)
+    model, parameters, corpus, step = load_model(folder)  # the last, read again all at once
+    assert step == 24
+    symbols = corpus.encode("\n" + texts[-1])
+    x, _, _ = model.states(parameters, asarray(symbols[None, :-1].astype(np.int32)), model.initial_state(1))
+    scores = model.logits(parameters, x).numpy()[0].astype(np.float64)
+    chosen = scores[np.arange(240), symbols[1:]]
+    np.testing.assert_allclose(bits[-1], (np.log(np.exp(scores).sum(1)) - chosen) / math.log(2), rtol=0, atol=1e-4)
+
+
+def test_the_z_metrics_are_those_of_the_tapped_activation_in_time(make_run: Make) -> None:
+    folder = make_run(steps=6, window=20)
+    trainer, seen = Trainer(folder), []
+    states = trainer.model.states
+
+    def listen(*args: Any, **named: Any) -> Any:
+        found = states(*args, **named)
+        seen.append(found[2])
+        return found
+
+    trainer.model.states = listen  # type: ignore[method-assign]
+    trainer.on_row = lambda row: seen.append(row) if "z" in row else None
+    trainer.run()
+    at = next(i for i, entry in enumerate(seen) if isinstance(entry, dict))
+    tapped, row = seen[at - 1].numpy(), seen[at]
+    series = [math.fsum(tapped[:4, t].astype(float).ravel()) / tapped[:4, t].size for t in range(20)]
+    want = slow_reading(series, 0.35)
+    assert row["z"] == pytest.approx({k: getattr(want, k) for k in ("speed", "memory", "stability", "frac", "drs")})
 
 
 def test_first_loss_is_near_that_of_guessing(make_run: Make) -> None:
@@ -119,6 +167,16 @@ def test_stop_then_resume_equals_an_uninterrupted_run(make_run: Make) -> None:
     run(plain)
     assert run(stopped, {11: lambda: send(stopped, "stop")}).step == 11
     assert stopped.status() == "stopped"
+    send(stopped, "start")
+    run(stopped)
+    assert rows(stopped) == rows(plain)
+    assert replay(stopped).verdict == "equal"
+
+
+def test_a_stop_while_a_stroke_settles_comes_back_to_its_boundary(make_run: Make) -> None:
+    plain, stopped = make_run(capacity=5), make_run(capacity=5)
+    run(plain, {10: lambda: paint(plain, LAYER)})
+    assert run(stopped, {10: lambda: paint(stopped, LAYER), 11: lambda: send(stopped, "stop")}).step == 11
     send(stopped, "start")
     run(stopped)
     assert rows(stopped) == rows(plain)
