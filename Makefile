@@ -1,28 +1,42 @@
-# One virtual environment, one marker file: `make test` on a bare machine installs what it needs.
+# One virtual environment, one marker file each: `make test` and `make serve` on a bare machine install what they need.
 PYTHON ?= python3
 TEXT ?= corpus
+PORT ?= 5006
 BIN := .venv/bin
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DEBIAN := chromium fonts-dejavu-core fonts-liberation iproute2
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test lint bench screenshots clean
 
 .venv/.installed: pyproject.toml
-	@$(PYTHON) -c 'import ensurepip, venv' || (apt-get update -qq && apt-get install -qq -y python3-venv)
+	@$(PYTHON) -c 'import ensurepip, venv' || ($(ROOT) apt-get update -qq && $(ROOT) apt-get install -qq -y python3-venv)
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.tested: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@dpkg -s $(DEBIAN) > /dev/null 2>&1 || \
+		($(ROOT) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(ROOT) apt-get install -qq -y $(DEBIAN))
 	touch $@
 
 serve: .venv/.installed
-	@echo "The live page is the next milestone. Until then: $(BIN)/zspace train corpus"
+	$(BIN)/zspace serve --port $(PORT)
 
-lint: .venv/.installed
+lint: .venv/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 test: lint
 	$(BIN)/pytest
 
+# the README's pictures and those of every view, light and dark, wide and narrow, from a run over corpus/
+screenshots: .venv/.tested
+	$(BIN)/python -m tests.browser.screenshots
+
 # PEER is a Python that has PyTorch; TEXT is then one file, such as a long public-domain book
-bench: .venv/.installed
+bench: .venv/.tested
+	$(BIN)/python -m tests.bench.dashboard
 	$(BIN)/python -m tests.bench.steering $(TEXT)
 	@test -z "$(PEER)" || $(BIN)/python -m tests.bench.learning $(TEXT) --peer $(PEER) --full
 

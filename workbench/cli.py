@@ -60,6 +60,24 @@ def print_json(value: Any) -> None:
 
 @app.command()
 @kind
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5006,
+    texts: Annotated[Path, typer.Option(help="Folder that texts must lie in.")] = Path(),
+    show: Annotated[bool, typer.Option("--show", help="Open a browser.")] = False,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Open the live page on this machine only: `panel serve workbench`, bound to 127.0.0.1."""
+    if not texts.is_dir():
+        raise ValueError(f"--texts {texts} is no folder: name the one that holds your texts")
+    os.environ |= {"ZSPACE_RUNS": str(runs.absolute()), "ZSPACE_TEXTS": str(texts.absolute())}
+    out.print(f"the page: http://127.0.0.1:{port}/workbench  (Ctrl-C ends the server; runs go on)")
+    words = ["panel", "serve", str(Path(__file__).parent), "--address", "127.0.0.1", "--port", str(port),
+             "--log-level", "warning", *(["--show"] if show else [])]
+    os.execv(sys.executable, [sys.executable, "-m", *words])
+
+
+@app.command()
+@kind
 def train(
     paths: Annotated[list[str], typer.Argument(help="Text files, folders or patterns to learn from.")],
     model: Annotated[str, typer.Option(help="Model family.")] = "rnn",

@@ -1,0 +1,236 @@
+// The page: takes what the channel brings, draws at most as often as the screen needs, and answers keys.
+import {Atlas} from "./atlas.js"
+import {Channel} from "./channel.js"
+import {drawLoss, restyle, Table} from "./charts.js"
+import {drawDoctor} from "./doctor.js"
+import {$, el, tips, toast} from "./dom.js"
+import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
+import {Form, Runs} from "./runs.js"
+
+const FIGURES = ["loss", "atlas", "history", "comparison"]
+const SLOW = 250 // ms between two drawings of the curves
+const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "G": "states or gradients",
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "arrows on the atlas": "move the cell that is read out", "?": "these keys"}
+
+export function start(link) {
+  const page = new Page(link)
+  window.workbench = page // for the console, and for tests that look inside
+}
+
+class Page {
+  constructor(link) {
+    this.channel = new Channel(link, {onBatch: (messages, size) => this.take(messages, size), onLost: () => this.lose()})
+    const ask = (command, args) => this.channel.ask(command, args)
+    this.ask = ask
+    this.bar = new Bar(ask, toast)
+    this.hud = new Hud()
+    this.atlas = new Atlas(ask)
+    this.runs = new Runs(ask)
+    this.form = new Form(ask, (queued) => this.await(queued))
+    this.tables = null
+    this.status = null
+    this.drawn = 0
+    tips()
+    $("keys").replaceChildren(...Object.entries(KEYS).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
+    $("theme").addEventListener("click", () => this.theme())
+    $("help").addEventListener("click", () => $("help-dialog").showModal())
+    $("snapshot").addEventListener("click", () => this.snapshot())
+    $("doctor-again").addEventListener("click", () => drawDoctor(ask))
+    addEventListener("hashchange", () => this.route())
+    addEventListener("keydown", (event) => this.key(event))
+    restyle(FIGURES)
+    this.atlas.watchPointer()
+    this.route(true)
+  }
+
+  // --- where the page is: #/PAGE?run=RUN ---
+
+  get place() {
+    const [, page, query] = location.hash.match(/^#\/(\w+)(?:\?(.*))?$/) ?? [null, "live", ""]
+    return {page: ["live", "runs", "doctor"].includes(page) ? page : "live", run: new URLSearchParams(query ?? "").get("run")}
+  }
+
+  route(first = false) {
+    const {page, run} = this.place
+    for (const name of ["live", "runs", "doctor"]) $(`page-${name}`).hidden = name !== page
+    for (const link of document.querySelectorAll("[data-page]")) {
+      if (link.dataset.page === page) link.setAttribute("aria-current", "page")
+      else link.removeAttribute("aria-current")
+    }
+    if (first || (run && run !== this.run)) this.hello(run)
+    if (page === "runs") this.runs.refresh()
+    if (page === "doctor") drawDoctor(this.ask)
+    if (page === "live") this.draw(true)
+  }
+
+  async hello(run) {
+    try {
+      const answer = await this.ask("hello", run ? {run} : {})
+      this.form.setChoices(answer.choices)
+      this.run = answer.run
+      this.explain()
+    } catch (error) {
+      this.notice(error.message)
+      if (run) { history.replaceState(null, "", "#/live"); this.hello(null) }
+    }
+  }
+
+  // a run that was asked for here is shown as soon as it is there
+  await(queued) {
+    this.awaited = queued
+    location.hash = "#/live"
+    toast(this.status?.queue.some((i) => i.state === "running") ? "Queued: it starts when the run at work is over." : "Started: reading the text first.")
+  }
+
+  // --- what the server says ---
+
+  take(messages, size) {
+    this.hud.count(size)
+    for (const message of messages) {
+      if (message.kind === "series") this.tables?.[message.chart].take(message.values, message.shape)
+      else if (message.kind === "field") this.atlas.take(message)
+      else if (message.kind === "file") this.download(message.values)
+      else this.text(message.json)
+    }
+    this.draw(false, messages.some((m) => m.kind === "field"))
+  }
+
+  text(said) {
+    if (said.type === "status") this.heed(said)
+    else if (said.type === "facts") this.begin(said)
+    else if (said.type === "history") this.atlas.forget()
+    else if (said.type === "sample") drawSample(said)
+    else if (said.type === "problem") this.notice(said.reason)
+  }
+
+  begin(facts) {
+    this.facts = facts
+    this.run = facts.run
+    this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
+    this.atlas.begin(facts)
+    $("sample").replaceChildren()
+    $("sample-step").textContent = ""
+    this.runs.shown = facts.run
+    this.notice(null)
+    if (facts.notes.length) toast(facts.notes[0])
+    this.drawn = 0
+  }
+
+  heed(status) {
+    const before = this.status
+    this.status = status
+    if (status.refusal) toast(`Refused (${status.refusal.code}): ${status.refusal.reason}`)
+    const failed = status.queue.find((i) => i.state === "failed")
+    if (failed && before && !before.queue.some((i) => i.id === failed.id && i.state === "failed")) this.notice(`The run could not go on: ${failed.reason}`)
+    const wanted = status.queue.find((i) => i.run && (i.id === this.awaited || !status.run))
+    if (wanted && wanted.run !== this.run) {
+      if (wanted.id === this.awaited) this.awaited = null
+      this.hello(wanted.run)
+    }
+    this.runs.drawQueue(status.queue)
+    if (this.place.page === "runs" && before && signature(before) !== signature(status)) this.runs.refresh()
+    this.explain()
+  }
+
+  explain() {
+    const empty = $("live-empty"), none = !this.status?.run
+    empty.hidden = !none
+    document.querySelector(".live").hidden = none
+    if (!none) return
+    const busy = this.status?.queue.some((i) => ["waiting", "preparing"].includes(i.state))
+    empty.replaceChildren(...(busy ? [el("b", {}, "Reading the text"), "The run starts in a moment."]
+      : this.status ? [el("b", {}, "No run yet"), "Press N, choose a folder of texts, and watch a model learn from it."] : [el("b", {}, "Connecting")]))
+  }
+
+  // --- drawing ---
+
+  draw(all, field) {
+    if (!this.status || document.hidden) return
+    const live = this.place.page === "live"
+    if (live && (field || all)) this.atlas.draw()
+    const now = performance.now()
+    if (!all && now - this.drawn < SLOW) return
+    this.drawn = now
+    this.bar.draw(this.status, this.facts)
+    this.hud.draw(this.status)
+    if (!live || !this.tables || this.status.run !== this.facts.run) return
+    const {train, validation, looks} = this.tables
+    const grown = `${train.length} ${train.get("step").at(-1)} ${validation.length}`
+    if (all || grown !== this.grown) {
+      this.grown = grown
+      drawLoss(train, validation, this.facts.baselines)
+      drawLegend(train, validation)
+    }
+    const looked = `${looks.length} ${looks.get("step").at(-1)} ${this.atlas.kind}`
+    if (all || looked !== this.looked) {
+      this.looked = looked
+      this.atlas.drawHistory(looks)
+      drawZ(looks)
+    }
+    drawRoundtable(looks, this.status.state.streams)
+  }
+
+  theme() {
+    const root = document.documentElement
+    root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light"
+    localStorage.setItem("theme", root.dataset.theme)
+    restyle(FIGURES)
+    this.draw(true)
+  }
+
+  notice(sentence, level = "bad") {
+    const node = $("notice")
+    node.hidden = !sentence
+    node.dataset.level = level
+    if (sentence) node.replaceChildren(el("span", {}, sentence), el("span", {class: "fill"}), el("button", {class: "plain", onclick: () => { node.hidden = true }}, "Dismiss"))
+  }
+
+  lose() {
+    $("run-state").dataset.state = "lost"
+    $("run-state").textContent = "server lost"
+    this.notice("The server does not answer. A run at work goes on by itself; this page comes back as soon as the server does.", "wait")
+  }
+
+  async snapshot() {
+    try {
+      this.saving = (await this.ask("snapshot", {theme: document.documentElement.dataset.theme, kind: this.atlas.kind})).name
+      this.keep()
+    } catch (error) {
+      toast(error.message)
+    }
+  }
+
+  download(values) {
+    this.file = new Blob([values], {type: "image/png"})
+    this.keep()
+  }
+
+  keep() { // the file and its name come in two messages, in either order
+    if (!this.file || !this.saving) return
+    const url = URL.createObjectURL(this.file)
+    el("a", {href: url, download: this.saving}).click()
+    setTimeout(() => URL.revokeObjectURL(url), 10000)
+    this.file = this.saving = null
+  }
+
+  // --- keys ---
+
+  key(event) {
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
+    if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
+    const onButton = event.target.closest?.("button, a, [role=button]")
+    const act = {
+      " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
+      "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
+      ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
+      g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
+      ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key]
+    if (!act || event.defaultPrevented || (onButton && [" ", "Enter"].includes(event.key))) return
+    event.preventDefault()
+    act()
+  }
+}
+
+const signature = (status) => JSON.stringify([status.state.status, status.queue])
+

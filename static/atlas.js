@@ -1,0 +1,275 @@
+// The atlas: one echo large, all of them small, the history to scrub through, and a cell that is read out.
+import {$, el, short, whole} from "./dom.js"
+import {clear, colour, fill, model, set} from "./charts.js"
+import {bandColour, SEQUENTIAL, signed} from "./palettes.js"
+
+const KEPT = 512
+
+export class Atlas {
+  constructor(ask) {
+    this.ask = ask
+    this.looks = {state: [], gradient: []}
+    this.kind = "state"
+    this.echo = 0
+    this.at = null // null follows the newest
+    this.cursor = {band: 0, sheet: 0}
+    this.homology = null
+    this.wire()
+  }
+
+  wire() {
+    for (const button of document.querySelectorAll("[data-kind]")) {
+      button.addEventListener("click", () => {
+        this.kind = button.dataset.kind
+        for (const b of document.querySelectorAll("[data-kind]")) b.setAttribute("aria-pressed", b === button)
+        this.draw()
+        this.drawHistory()
+      })
+    }
+    for (const node of document.querySelectorAll("[data-echo]")) {
+      const choose = () => {
+        this.echo = Number(node.dataset.echo)
+        for (const n of document.querySelectorAll("[data-echo]")) n.setAttribute("aria-pressed", n === node)
+        this.draw()
+      }
+      node.addEventListener("click", choose)
+      node.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); choose() } })
+    }
+    $("look").addEventListener("input", () => this.go(Number($("look").value)))
+    $("look-first").addEventListener("click", () => this.go(0))
+    $("look-back").addEventListener("click", () => this.step(-1))
+    $("look-next").addEventListener("click", () => this.step(1))
+    $("follow").addEventListener("click", () => this.follow(this.at !== null))
+    $("fig-atlas").addEventListener("keydown", (e) => this.key(e))
+    $("fig-atlas").addEventListener("focus", () => this.drawCursor())
+    $("fig-atlas").addEventListener("blur", () => fill("cursor", {sheet: [], band: []}))
+  }
+
+  key(event) {
+    const move = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key]
+    if (!move || !this.facts) return
+    event.preventDefault()
+    const {bands, sheets} = this.size
+    this.cursor = {band: Math.min(Math.max(this.cursor.band + move[0], 0), bands - 1), sheet: (this.cursor.sheet + move[1] + sheets) % sheets}
+    this.drawCursor()
+    this.read()
+  }
+
+  drawCursor() {
+    fill("cursor", {sheet: [this.cursor.sheet], band: [this.cursor.band]})
+  }
+
+  begin(facts) {
+    this.facts = facts
+    const edges = [0, ...facts.frame.edges, 0.5]
+    this.size = {bands: edges.length - 1, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
+    this.bandNames = edges.slice(1).map((high, i) => `${trim(edges[i])} – ${trim(high)}`)
+    const {bands, sheets} = this.size
+    for (const name of ["atlas", "echo-0", "echo-1", "echo-2", "echo-3"]) {
+      model(`${name}-figure`).x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
+      model(`${name}-figure`).y_range.setv({start: -0.5, end: bands - 0.5}, {sync: false})
+    }
+    const figure = model("atlas-figure")
+    const number = (n) => [...Array(n).keys()]
+    label(figure.below[0], number(sheets), (s) => `${Math.round((360 * s) / sheets)}°`)
+    label(figure.left[0], number(bands), (b) => this.bandNames[b])
+    document.querySelectorAll("[data-echo]").forEach((node, e) => {
+      node.hidden = e >= this.size.echoes
+      node.lastElementChild.textContent = e === 0 ? "power" : `lag ${facts.frame.lags[e]}`
+    })
+    this.forget()
+  }
+
+  forget() {
+    this.looks = {state: [], gradient: []}
+    this.homology = null
+    this.follow(true)
+  }
+
+  take(message) {
+    const looks = this.looks[message.chart]
+    looks.push({step: message.sequence, time: message.time, rho: Float32Array.from(message.values)})
+    if (looks.length > KEPT / 2) {
+      looks.shift()
+      if (this.at !== null && message.chart === this.kind) this.at = Math.max(this.at - 1, 0)
+    }
+  }
+
+  get look() {
+    const looks = this.looks[this.kind]
+    return looks[this.at ?? looks.length - 1]
+  }
+
+  go(index) {
+    this.at = index
+    this.draw()
+  }
+
+  step(by) {
+    const last = this.looks[this.kind].length - 1
+    if (last >= 0) this.go(Math.min(Math.max((this.at ?? last) + by, 0), last))
+  }
+
+  follow(on) {
+    this.at = on ? null : Math.max(this.looks[this.kind].length - 1, 0)
+    this.draw()
+  }
+
+  value(look, band, sheet, echo) {
+    return look.rho[(band * this.size.sheets + sheet) * this.size.echoes + echo]
+  }
+
+  draw() {
+    const looks = this.looks[this.kind], look = this.look
+    const slider = $("look")
+    slider.max = Math.max(looks.length - 1, 0)
+    slider.value = this.at ?? slider.max
+    slider.disabled = looks.length < 2
+    slider.setAttribute("aria-valuetext", look ? `step ${look.step}` : "no look yet")
+    $("follow").setAttribute("aria-pressed", this.at === null)
+    $("atlas-step").textContent = look ? `step ${whole(look.step)}` : ""
+    $("snapshot").disabled = !look
+    if (!look || !this.facts) {
+      $("readout").textContent = this.facts ? "The first look at the field comes with the run's first steps." : ""
+      for (const name of ["cells", "outline", ...[0, 1, 2, 3].map((e) => `echo-${e}-cells`)]) {
+        const source = model(name)
+        fill(name, Object.fromEntries(Object.keys(source.data).map((k) => [k, []])))
+      }
+      return
+    }
+    if (this.homology?.step !== look.step || this.homology?.kind !== this.kind) this.measure(look)
+    const {bands, sheets, echoes} = this.size
+    const range = this.ranges(look)
+    for (let e = 0; e < Math.min(echoes, 4); e++) {
+      const cells = {sheet: [], band: [], value: []}
+      for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) { cells.sheet.push(s); cells.band.push(b); cells.value.push(this.value(look, b, s, e)) }
+      set(`echo-${e}-map`, this.mapping(e, range))
+      fill(`echo-${e}-cells`, cells)
+      if (e !== this.echo) continue
+      const turn = 360 / sheets
+      set("cells-map", this.mapping(e, range))
+      fill("cells", {...cells, phase: cells.sheet.map((s) => Math.round(s * turn)), range: cells.band.map((b) => this.bandNames[b]),
+        component: cells.band.map((b, i) => this.component(b, cells.sheet[i]))})
+    }
+    this.drawScale(range)
+    this.drawOutline()
+    this.read()
+    set("history-now", {location: look.step, visible: this.at !== null})
+  }
+
+  // power from zero to its largest; correlations signed, on one scale for all lags
+  ranges(look) {
+    let power = 0, signed = 0
+    for (let i = 0; i < look.rho.length; i++) {
+      if (i % this.size.echoes === 0) power = Math.max(power, look.rho[i])
+      else signed = Math.max(signed, Math.abs(look.rho[i]))
+    }
+    return {power: power || 1, signed: signed || 1}
+  }
+
+  mapping(echo, range) {
+    return echo === 0 ? {palette: SEQUENTIAL, low: 0, high: range.power} : {palette: signed(), low: -range.signed, high: range.signed}
+  }
+
+  drawScale(range) {
+    const {palette, low, high} = this.mapping(this.echo, range)
+    $("scale-low").textContent = short(low)
+    $("scale-high").textContent = short(high)
+    $("scale-bar").style.background = `linear-gradient(90deg, ${palette.filter((_, i) => i % 16 === 0 || i === 255).join(",")})`
+    const lag = this.facts.frame.lags[this.echo]
+    $("scale-name").textContent = this.echo === 0 ? "mean power per cell; outlined: above the mean" : `correlation with itself ${lag} ${lag === 1 ? "character" : "characters"} back`
+  }
+
+  component(band, sheet) {
+    const label = this.homology?.labels?.[band]?.[sheet]
+    return label == null ? "…" : label === 0 ? "below the mean" : `${label} of ${this.homology.b0}`
+  }
+
+  async measure(look) {
+    const kind = this.kind
+    if (this.measuring === look) return
+    this.measuring = look
+    try {
+      const found = await this.ask("look", {kind, step: look.step})
+      if (this.look === look) { this.homology = found; this.draw() }
+    } catch {
+      // the server keeps this look no longer: the outline stays away
+    } finally {
+      if (this.measuring === look) this.measuring = null
+    }
+  }
+
+  // the border of the cells above the threshold; at the wrap it shows on both sides
+  drawOutline() {
+    const lines = {x0: [], y0: [], x1: [], y1: []}
+    const h = this.homology, look = this.look
+    if (this.echo === 0 && h?.step === look.step && h.kind === this.kind) {
+      const {bands, sheets} = this.size
+      const inside = (b, s) => h.labels[b][(s + sheets) % sheets] > 0
+      const add = (x0, y0, x1, y1) => { lines.x0.push(x0); lines.y0.push(y0); lines.x1.push(x1); lines.y1.push(y1) }
+      for (let b = 0; b < bands; b++) {
+        for (let s = 0; s <= sheets; s++) {
+          if (inside(b, s) !== inside(b, s - 1)) add(s - 0.5, b - 0.5, s - 0.5, b + 0.5)
+          if (b > 0 && s < sheets && inside(b, s) !== inside(b - 1, s)) add(s - 0.5, b - 0.5, s + 0.5, b - 0.5)
+        }
+      }
+    }
+    fill("outline", lines)
+  }
+
+  read() {
+    const look = this.look
+    if (!look) return
+    const {band, sheet} = this.cursor
+    const density = this.value(look, band, sheet, this.echo)
+    const h = this.homology?.step === look.step && this.homology?.kind === this.kind ? this.homology : null
+    const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
+    $("readout").replaceChildren(...pair("band", this.bandNames[band]), ...pair("phase", `${Math.round((360 * sheet) / this.size.sheets)}°`),
+      ...pair("echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`), ...pair("density", short(density)),
+      ...pair("component", this.component(band, sheet)), ...(h ? pair("pieces", `${h.b0}`) : []), ...(h ? pair("loops", `${h.b1}`) : []))
+  }
+
+  // hovering moves the cell that is read out
+  watchPointer() {
+    const figure = model("atlas-figure")
+    figure.on_event("mousemove", (e) => {
+      const band = Math.round(e.y), sheet = Math.round(e.x)
+      if (!this.size || band < 0 || sheet < 0 || band >= this.size.bands || sheet >= this.size.sheets) return
+      if (band === this.cursor.band && sheet === this.cursor.sheet) return
+      this.cursor = {band, sheet}
+      this.read()
+    })
+  }
+
+  drawHistory(table = this.table) {
+    this.table = table
+    if (!table || !this.size || !table.length) return
+    drawBands(table, this.kind, this.size.bands)
+    const legend = $("band-legend")
+    legend.replaceChildren(el("span", {}, "low"), ...[...Array(this.size.bands).keys()].map((b) => el("i", {style: `background:${bandColour(b, this.size.bands)};margin-right:-10px`, title: this.bandNames[b]})), el("span", {style: "margin-left:12px"}, "high"))
+  }
+}
+
+function trim(x) {
+  return String(Number(x.toPrecision(2)))
+}
+
+function label(axis, ticks, name) {
+  axis.ticker.setv({ticks}, {sync: false})
+  axis.setv({major_label_overrides: new Map(ticks.map((t) => [t, name(t)]))}, {sync: false})
+}
+
+// stacked shares, lowest band first
+function drawBands(table, kind, bands) {
+  clear("history")
+  const step = table.get("step")
+  let below = step.map(() => 0)
+  for (let b = 0; b < bands; b++) {
+    const share = table.get(`${kind} ${b}`)
+    const above = below.map((y, i) => y + 100 * share[i])
+    fill(`band-${b}`, {step: [...step], low: below, high: above})
+    colour(`band-${b}-area`, {fill_color: bandColour(b, bands)})
+    below = above
+  }
+}
+

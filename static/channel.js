@@ -1,0 +1,66 @@
+// The page's channel to the server: commands with answers, batches with acknowledgements, and the news of a lost server.
+import {decodeAll, encode, text} from "./codec.js"
+
+const SILENCE = 3000 // ms without a word after which the server is looked for
+const ANSWER = 30000 // ms to wait for an answer
+
+export class Channel {
+  // model: what Panel hands to a component; onBatch(messages, bytes); onLost(lost) when the server is gone
+  constructor(model, {onBatch, onLost}) {
+    this.model = model
+    this.onBatch = onBatch
+    this.onLost = onLost
+    this.sequence = 0
+    this.waiting = new Map()
+    this.heard = performance.now()
+    this.lost = false
+    this.met = false // whether the server ever spoke, or was seen to be away: only then does loading anew help
+    model.on("msg:custom", (data) => this.receive(data))
+    this.watch = setInterval(() => this.check(), 1000)
+  }
+
+  // ask the server for something; resolves with its answer, rejects with its sentence
+  ask(command, args = {}) {
+    const sequence = ++this.sequence
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.settle(sequence, {ok: false, error: "The server did not answer: try again."}), ANSWER)
+      this.waiting.set(sequence, {resolve, reject, timer})
+      this.model.send_msg(encode(text("command", {do: command, ...args}, sequence)))
+    })
+  }
+
+  receive(data) {
+    this.heard = performance.now()
+    this.met = true
+    const messages = decodeAll(data)
+    const first = messages[0].kind === "text" ? messages[0].json : {}
+    if (first.type === "reply") this.settle(first.to, first)
+    else this.onBatch(messages, data.byteLength)
+    if (first.type === "status") this.model.send_msg(encode({kind: "ack", sequence: messages[0].sequence}))
+  }
+
+  settle(sequence, answer) {
+    const found = this.waiting.get(sequence)
+    if (!found) return
+    this.waiting.delete(sequence)
+    clearTimeout(found.timer)
+    if (answer.ok) found.resolve(answer)
+    else found.reject(new Error(answer.error))
+  }
+
+  // a silent server is looked for over HTTP; once it answers, the page loads anew and catches up from the run's files
+  async check() {
+    if (performance.now() - this.heard < SILENCE || this.looking) return
+    this.looking = true
+    if (!this.lost) this.onLost()
+    this.lost = true
+    try {
+      const answer = await fetch(new URL("workbench/static/icon.svg", document.baseURI), {cache: "no-store"})
+      if (answer.ok && this.met && performance.now() - this.heard >= SILENCE) location.reload()
+    } catch {
+      this.met = true // still away: the next check looks again
+    } finally {
+      this.looking = false
+    }
+  }
+}

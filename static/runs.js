@@ -1,0 +1,164 @@
+// The list of runs, the queue, comparisons, and the form for a new run.
+import {$, el, fixed, toast, whole} from "./dom.js"
+import {clear, colour, fill} from "./charts.js"
+
+const MOST = 8
+const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8ac2e", "#999999"] // Okabe and Ito, yellow darkened
+
+export class Runs {
+  constructor(ask, open) {
+    this.ask = ask
+    this.open = open
+    this.marked = new Set()
+    this.list = []
+    $("runs-filter").addEventListener("input", () => this.draw())
+    $("compare").addEventListener("click", () => this.compare())
+  }
+
+  async refresh() {
+    try {
+      const answer = await this.ask("runs")
+      this.list = answer.runs
+      this.root = answer.root
+      this.draw()
+    } catch (error) {
+      toast(error.message)
+    }
+  }
+
+  draw() {
+    const wanted = $("runs-filter").value.toLowerCase()
+    const rows = this.list.filter((r) => [r.run, r.status, r.model, r.preset].join(" ").toLowerCase().includes(wanted))
+    const names = new Set(this.list.map((r) => r.run))
+    for (const run of this.marked) if (!names.has(run)) this.marked.delete(run)
+    $("compare").disabled = this.marked.size < 2 || this.marked.size > MOST
+    $("compare").textContent = this.marked.size < 2 ? "Mark two runs to compare" : `Compare ${this.marked.size} runs`
+    if (!this.list.length) {
+      $("runs-table").replaceChildren(el("div", {class: "empty"}, el("b", {}, "No runs yet"), `Press N to start one. Runs are kept in ${this.root ?? "the runs folder"}.`))
+      return
+    }
+    const best = (r) => r.final ?? r.validation ?? r.train
+    $("runs-table").replaceChildren(rows.length ? el("table", {},
+      el("thead", {}, el("tr", {}, ...["", "run", "status", "model", "progress", "bits/char", "unigram", "patches", "started"].map((t, i) => el("th", {class: i >= 4 && i <= 7 ? "right" : ""}, t)))),
+      el("tbody", {}, ...rows.map((r) => el("tr", {class: r.run === this.shown ? "shown" : ""},
+        el("td", {}, el("input", {type: "checkbox", "aria-label": `mark ${r.run}`, style: "height:16px", ...(this.marked.has(r.run) ? {checked: true} : {}), onchange: (e) => this.mark(r.run, e.target.checked)})),
+        el("td", {}, el("a", {href: `#/live?run=${encodeURIComponent(r.run)}`}, r.run)),
+        el("td", {}, el("span", {class: "pill", "data-state": r.status, ...(r.reason ? {"data-tip": r.reason} : {})}, r.status)),
+        el("td", {}, r.model ? `${r.model} ${r.preset}` : ""),
+        el("td", {class: "right"}, r.steps ? `${whole(r.step)} / ${whole(r.steps)}` : ""),
+        el("td", {class: "right"}, fixed(best(r), 3)), el("td", {class: "right"}, fixed(r.baselines?.unigram, 3)),
+        el("td", {class: "right"}, r.patches == null ? "" : whole(r.patches)), el("td", {}, r.created ? new Date(r.created).toLocaleString() : ""))))) :
+      el("div", {class: "empty"}, el("b", {}, "Nothing matches"), "Clear the filter to see all runs."))
+  }
+
+  mark(run, on) {
+    if (on) this.marked.add(run)
+    else this.marked.delete(run)
+    this.draw()
+  }
+
+  drawQueue(queue) {
+    const rows = queue.filter((i) => i.state !== "running").map((i) => el("div", {class: "waiting"},
+      el("span", {class: "pill", "data-state": i.state}, i.state === "preparing" ? "reading the text" : i.state),
+      el("span", {}, i.run ?? `${i.preset ?? ""} on ${i.paths.map((p) => p.split("/").at(-1)).join(", ")}`),
+      i.reason ? el("span", {class: "bad"}, i.reason) : null,
+      i.state === "waiting" ? el("button", {class: "plain", onclick: () => this.ask("cancel", {id: i.id}).catch((e) => toast(e.message))}, "Cancel") : null))
+    $("queue").replaceChildren(...rows)
+  }
+
+  async compare() {
+    const runs = [...this.marked]
+    try {
+      this.show(runs, await this.ask("compare", {runs}))
+    } catch (error) {
+      toast(error.message)
+    }
+  }
+
+  show(runs, {settings, curves, summaries}) {
+    $("compare-card").hidden = false
+    clear("comparison")
+    for (let i = 0; i < MOST; i++) {
+      const curve = curves[runs[i]]
+      const pair = (c) => (c ? {step: c[0] ?? [], bits: c[1] ?? []} : {step: [], bits: []})
+      fill(`compare-${i}-train`, pair(curve?.train))
+      fill(`compare-${i}-validation`, pair(curve?.validation))
+      colour(`compare-${i}-train-line`, {line_color: COLOURS[i]})
+      colour(`compare-${i}-validation-line`, {line_color: COLOURS[i]})
+      colour(`compare-${i}-validation-dots`, {fill_color: COLOURS[i]})
+    }
+    $("compare-legend").replaceChildren(...runs.map((r, i) => el("span", {}, el("i", {class: "line", style: `background:${COLOURS[i]}`}), r)))
+    const of = Object.fromEntries(summaries.map((s) => [s.run, s]))
+    const line = (name, value) => el("tr", {}, el("td", {}, name), ...runs.map((r) => el("td", {class: "wrap num"}, value(r))))
+    $("compare-table").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "what differs"), ...runs.map((r) => el("th", {}, r)))),
+      el("tbody", {}, line("validation, bits/char", (r) => fixed(of[r].validation, 3)), line("whole held-out part, bits/char", (r) => (of[r].final == null ? "–" : `${fixed(of[r].final, 3)} (${of[r].interval.map((v) => fixed(v, 3)).join(" to ")})`)),
+        ...Object.entries(settings).map(([name, values]) => line(name, (r) => brief(values[r]))),
+        ...(Object.keys(settings).length ? [] : [el("tr", {}, el("td", {colspan: runs.length + 1, class: "quiet"}, "no setting differs"))]))))
+    $("compare-card").scrollIntoView({block: "nearest"})
+  }
+}
+
+function brief(value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "–"
+  return text.length > 48 ? `${text.slice(0, 32)}… (${whole(text.length)} characters)` : text
+}
+
+export class Form {
+  constructor(ask, started) {
+    this.ask = ask
+    this.started = started
+    this.dialog = $("run-dialog")
+    this.form = this.dialog.querySelector("form")
+    $("new-run").addEventListener("click", () => this.show())
+    $("run-cancel").addEventListener("click", () => this.dialog.close())
+    this.form.addEventListener("submit", (e) => { e.preventDefault(); this.start() })
+    this.form.elements.preset.addEventListener("change", () => this.hint())
+  }
+
+  setChoices(choices) {
+    this.choices = choices
+    const options = (values) => values.map((v) => el("option", {value: v.value ?? v}, v.text ?? v))
+    const fields = this.form.elements
+    fields.preset.replaceChildren(...options(choices.presets.map((p) => ({value: p.name, text: `${p.name}: ${p.layers} layers of ${p.width}`}))))
+    fields.model.replaceChildren(...options(choices.models))
+    fields.backend.replaceChildren(...options(choices.backends))
+    fields.preset.value = choices.first.preset
+    if (!fields.paths.value) fields.paths.value = choices.first.paths.join(", ")
+    this.hint()
+  }
+
+  hint() {
+    const preset = this.choices?.presets.find((p) => p.name === this.form.elements.preset.value)
+    if (preset) this.form.elements.steps.placeholder = String(preset.steps)
+  }
+
+  async show() {
+    if (this.dialog.open) return
+    $("run-error").textContent = ""
+    this.dialog.showModal()
+    this.form.elements.paths.select()
+    try {
+      const {folders, root} = await this.ask("folders")
+      $("folders").replaceChildren(...folders.map((f) => el("option", {value: f.path}, `${f.files} files, ${whole(f.bytes)} bytes`)))
+      $("paths-hint").textContent = `a folder or file inside ${root}, or several with commas between`
+    } catch (error) {
+      $("run-error").textContent = error.message
+    }
+  }
+
+  async start() {
+    const fields = this.form.elements
+    const steps = fields.steps.value.trim()
+    $("run-start").disabled = true
+    try {
+      const {queued} = await this.ask("start", {paths: fields.paths.value.split(",").map((p) => p.trim()).filter(Boolean), model: fields.model.value,
+        preset: fields.preset.value, backend: fields.backend.value, seed: Number(fields.seed.value), ...(steps ? {steps: Number(steps)} : {})})
+      this.dialog.close()
+      this.started(queued)
+    } catch (error) {
+      $("run-error").textContent = error.message
+    } finally {
+      $("run-start").disabled = false
+    }
+  }
+}

@@ -1,0 +1,79 @@
+"""A real Chromium, watched: its console and its requests are part of every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """Pages of one browser context, with everything they complained of and asked for."""
+
+    def __init__(self, browser: Browser, server: Server, **options: Any) -> None:
+        self.server, self.complaints, self.requests = server, [], set()
+        self.away = False  # the server is down on purpose, so failed connections are no complaint
+        self.context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+        self.context.on("page", self._watch)
+
+    def _watch(self, page: Page) -> None:
+        page.on("console", lambda m: self._complain(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: self._complain(str(e)))
+        page.on("request", lambda r: self.requests.add(r.url))
+        page.on("websocket", lambda w: self.requests.add(w.url))
+
+    def _complain(self, text: str) -> None:
+        if not self.away:
+            self.complaints.append(text)
+
+    def open(self, place: str = "") -> Page:
+        """A new tab on the page."""
+        page = self.context.new_page()
+        page.goto(self.server.url + place)
+        return page
+
+    def check(self) -> None:
+        """No complaint in the console, no request that left the server."""
+        assert not self.complaints
+        outside = {u for u in self.requests if urlsplit(u).scheme not in ("blob", "data")
+                   and urlsplit(u).netloc != f"127.0.0.1:{self.server.port}"}
+        assert not outside
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("served") / "runs") as server:
+        yield server
+
+
+@pytest.fixture
+def watched(browser: Browser, server: Server) -> Iterator[Watched]:
+    watched = Watched(browser, server)
+    yield watched
+    watched.context.close()
+    watched.check()
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with texts, one of them in a folder whose name tries to be HTML."""
+    root = tmp_path_factory.mktemp("texts")
+    for place in ("plain", "<img src=x onerror=alert(1)>"):
+        (root / place).mkdir()
+        (root / place / "a.txt").write_text("the tide turns under a grey moon and nobody counts the waves\n" * 60)
+    return root

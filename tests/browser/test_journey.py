@@ -1,0 +1,115 @@
+"""A new user's first minutes, by pointer and keyboard only, on the real server and the real corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Watched
+from tests.serving import ROOT, Server, records, wait_for
+
+
+def number(text: str | None) -> int:
+    """The first whole number of a text such as "step 1 240 / 5 000"."""
+    found = re.search(r"\d[\d\u202f]*", text or "")
+    return int(found[0].replace("\u202f", "")) if found else -1
+
+
+def step(page: Page) -> int:
+    return number(page.locator("#step").text_content())
+
+
+def train_loss(page: Page) -> float:
+    found = re.search(r"train ([\d.]+)", page.locator("#loss-legend").text_content() or "")
+    return float(found[1]) if found else float("nan")
+
+
+def picture(page: Page) -> str:
+    """Digest of the atlas as it is drawn, cells only."""
+    canvas = page.locator("#fig-atlas canvas").first
+    return hashlib.sha256(canvas.evaluate("c => c.toDataURL()").encode()).hexdigest()
+
+
+def test_the_first_minutes(browser: Browser, server: Server) -> None:
+    watched = Watched(browser, server)
+    page = watched.open()
+    expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
+
+    # loss falls, and the page says what the run recorded
+    wait_for(lambda: step(page) >= 10, 60)
+    early = train_loss(page)
+    wait_for(lambda: step(page) >= 60, 60)
+    assert train_loss(page) < early - 0.5
+    run = page.locator("#run-name").text_content()
+    assert run
+    folder = server.runs / run
+    rows = {r["step"]: r["bits"] for r in records(folder / "metrics.jsonl") if r["split"] == "train"}
+    steps, bits = (page.evaluate(f"workbench.tables.train.get('{name}').slice(0, 40)") for name in ("step", "bits"))
+    assert [rows[s] for s in steps] == bits
+    for name in ("unigram", "bigram"):
+        assert page.evaluate(f"Bokeh.documents[0].get_model_by_name('base-{name}').visible")
+
+    # the atlas changes between two looks, and a cell is read out with density and component
+    first, looked = picture(page), number(page.locator("#atlas-step").text_content())
+    wait_for(lambda: number(page.locator("#atlas-step").text_content()) > looked)
+    wait_for(lambda: picture(page) != first, 10)
+    page.locator("#fig-atlas").hover(position={"x": 300, "y": 100})
+    expect(page.locator("#readout")).to_contain_text(
+        re.compile(r"band.*phase.*density.*component(\d+ of \d+|below the mean)pieces\d+loops\d+"))
+    expect(page.locator("#sample")).not_to_be_empty()
+    assert page.locator("#sample span").count() > 3
+
+    # pause stops steps, by pointer; resume goes on, by keyboard
+    page.locator("#do-pause").click()
+    expect(page.locator("#run-state")).to_have_text("paused", timeout=10_000)
+    wait_for(lambda: records(folder / "inputs.jsonl")[-1]["kind"] == "pause")
+    written = len(records(folder / "metrics.jsonl"))
+    at = step(page)
+    time.sleep(2)
+    assert (len(records(folder / "metrics.jsonl")), step(page)) == (written, at)
+    page.locator("h2").first.click()
+    page.keyboard.press("Space")
+    expect(page.locator("#run-state")).to_have_text("running", timeout=10_000)
+    wait_for(lambda: step(page) > at)
+
+    # the tab closes and another one catches up
+    before = step(page)
+    page.close()
+    page = watched.open()
+    wait_for(lambda: step(page) > before)
+    wait_for(lambda: page.evaluate("workbench.tables?.train.length") > before - 2, 10)
+    assert page.evaluate("workbench.tables.train.get('step')[0]") == 1
+
+    # the server is killed: the run goes on, and the page comes back with the server
+    wait_for(lambda: train_loss(page) == train_loss(page), 10)
+    before = step(page)
+    watched.away = True
+    server.kill()
+    expect(page.locator("#run-state")).to_have_text("server lost", timeout=20_000)
+    expect(page.locator("#notice")).to_contain_text("goes on by itself")
+    known = len(records(folder / "metrics.jsonl"))
+    wait_for(lambda: len(records(folder / "metrics.jsonl")) > known, 20)
+    server.start()
+    expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
+    watched.away = False
+    wait_for(lambda: step(page) > before)
+    assert page.locator("#run-name").text_content() == run
+    expect(page.locator("#notice")).to_be_hidden()
+
+    # save, stop, go on
+    page.keyboard.press("s")
+    wait_for(lambda: records(folder / "inputs.jsonl")[-1]["kind"] in ("save", "boundary"))
+    page.locator("#do-stop").click()
+    expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
+    at = step(page)
+    page.locator("#do-stop").click()  # it reads "Go on" now
+    expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
+    wait_for(lambda: step(page) > at)
+    page.locator("#do-stop").click()
+    expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
+    watched.context.close()
+    watched.check()
+    assert (ROOT / "corpus").is_dir()

@@ -1,0 +1,220 @@
+"""The pages besides the first journey: runs and comparison, doctor, the form, themes, keys, pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core.runs.config import RunConfig
+from core.runs.control import send
+from core.runs.store import RunFolder
+from core.runs.trainer import Trainer, create_run
+from tests.browser.conftest import Watched
+from tests.serving import Server, serving, wait_for
+
+
+@pytest.fixture(scope="module")
+def past(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
+    """Two finished runs that differ in seed."""
+    root = tmp_path_factory.mktemp("past") / "runs"
+    folders = []
+    for seed in (0, 1):
+        config = RunConfig.from_preset((str(texts / "plain"),), "tiny", threads=2, window=32, batch=4, steps=60,
+                                       seed=seed, field_every=5, evaluate_every=10, sample_every=20,
+                                       checkpoint_every=20)
+        folders.append(create_run(root, config))
+        send(folders[-1], "start")
+        Trainer(folders[-1]).run()
+    return folders
+
+
+@pytest.fixture(scope="module")
+def server(past: list[RunFolder], texts: Path) -> Iterator[Server]:
+    with serving(past[0].path.parent, texts=texts) as server:
+        yield server
+
+
+def ready(watched: Watched, place: str = "") -> Page:
+    """A page that has heard from the server."""
+    page = watched.open(place)
+    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
+    return page
+
+
+def test_a_finished_run_is_opened_and_its_history_scrubbed(watched: Watched, past: list[RunFolder]) -> None:
+    page = ready(watched, f"#/live?run={past[0].id}")
+    expect(page.locator("#run-name")).to_have_text(past[0].id)
+    expect(page.locator("#run-state")).to_have_text("finished")
+    expect(page.locator("#atlas-step")).to_have_text("step 60")
+    expect(page.locator("#do-pause")).to_be_disabled()
+    page.keyboard.press("Home")
+    expect(page.locator("#atlas-step")).to_have_text("step 5")
+    expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#atlas-step")).to_have_text("step 10")
+    page.keyboard.press("f")
+    expect(page.locator("#atlas-step")).to_have_text("step 60")
+    page.keyboard.press("g")
+    expect(page.locator("[data-kind=gradient]")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("2")
+    expect(page.locator("#scale-name")).to_contain_text("1 character back")
+
+
+def test_the_cell_is_moved_by_keys_and_read_out_as_measured(watched: Watched, past: list[RunFolder]) -> None:
+    from workbench.watch import open_watch
+
+    watch = open_watch(past[0])
+    look = watch.look("state")
+    assert look is not None
+    page = ready(watched, f"#/live?run={past[0].id}")
+    expect(page.locator("#readout")).to_contain_text("density", timeout=10_000)
+    page.locator("#fig-atlas").focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    readout = page.locator("#readout")
+    expect(readout).to_contain_text("phase315°")
+    expect(readout).to_contain_text(re.compile(r"pieces\d"))
+    shown = re.search(r"density([\d.]+)(?:·10([⁻⁰¹²³⁴-⁹]+))?component(\d+ of (\d+)|below the mean)",
+                      readout.text_content() or "")
+    assert shown
+    exponent = int("".join("-" if c == "⁻" else str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in shown[2] or "⁰"))
+    cell = watch.field(look).cell((2, 7, 0))  # type: ignore[arg-type]
+    assert float(shown[1]) * 10.0**exponent == pytest.approx(cell.density, rel=5e-3)
+    assert shown[3].startswith(str(cell.component) if cell.component else "below")
+
+
+def test_two_runs_are_compared(watched: Watched, past: list[RunFolder]) -> None:
+    page = ready(watched, "#/runs")
+    rows = page.locator("#runs-table tbody tr")
+    expect(rows).to_have_count(2)
+    expect(page.locator("#compare")).to_be_disabled()
+    for run in past:
+        page.get_by_label(f"mark {run.id}").check()
+    page.locator("#compare").click()
+    expect(page.locator("#compare-table")).to_contain_text("seed")
+    table = page.locator("#compare-table").text_content() or ""
+    for run in past:
+        assert run.id in table
+    assert page.evaluate("Bokeh.documents[0].get_model_by_name('compare-1-validation').data.step.length") == 7 + 1
+    page.locator("#runs-filter").fill("nothing like that")
+    expect(page.locator("#runs-table")).to_contain_text("Nothing matches")
+    page.locator("#runs-filter").fill(past[1].id)
+    page.locator("#runs-table a").click()
+    expect(page.locator("#run-name")).to_have_text(past[1].id)
+
+
+def test_runs_are_queued_cancelled_and_named_as_they_are(watched: Watched, past: list[RunFolder]) -> None:
+    page = ready(watched)
+    page.keyboard.press("n")
+    form = page.locator("#run-dialog")
+    form.locator("[name=paths]").fill("/etc")
+    form.locator("#run-start").click()
+    expect(page.locator("#run-error")).to_contain_text("lies outside")
+    expect(form).to_be_visible()  # nothing typed is lost
+    form.locator("[name=paths]").fill("<img src=x onerror=alert(1)>")
+    form.locator("[name=preset]").select_option("tiny")
+    form.locator("[name=steps]").fill("2000")
+    form.locator("#run-start").click()
+    expect(form).to_be_hidden()
+    expect(page.locator("#run-state")).to_have_text("running", timeout=40_000)
+    assert page.locator("#run-name").text_content() not in [r.id for r in past]
+    page.keyboard.press("n")  # a second one waits
+    form.locator("[name=paths]").fill("<img src=x onerror=alert(1)>, plain")
+    form.locator("#run-start").click()
+    expect(page.locator("#run-state")).to_have_text("running, 1 queued")
+    page.keyboard.press("r")
+    expect(page.locator("#queue")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert page.locator("#queue img").count() == 0
+    page.locator("#queue button").click()
+    expect(page.locator("#queue")).to_be_empty()
+    page.keyboard.press("l")
+    page.locator("#do-stop").click()
+    expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
+
+
+def test_the_doctor_names_what_is_here(watched: Watched) -> None:
+    page = ready(watched, "#/doctor")
+    table = page.locator("#doctor-table")
+    expect(table).to_contain_text("numpy", timeout=20_000)
+    expect(table).to_contain_text("this browser's GPU")
+    expect(table).to_contain_text("zspace-workbench[cuda]")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_atlas_is_downloaded_as_a_picture(watched: Watched, theme: str) -> None:
+    page = ready(watched)
+    if theme == "light":
+        page.keyboard.press("t")
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    expect(page.locator("#snapshot")).to_be_enabled(timeout=10_000)
+    with page.expect_download() as download:
+        page.locator("#snapshot").click()
+    assert download.value.suggested_filename.endswith(".png")
+    path = download.value.path()
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_keys_are_explained_and_do_nothing_while_a_dialog_is_open(watched: Watched) -> None:
+    page = ready(watched)
+    page.keyboard.press("?")
+    expect(page.locator("#help-dialog")).to_be_visible()
+    expect(page.locator("#keys")).to_contain_text("pause or resume")
+    page.keyboard.press("r")
+    assert not page.url.endswith("#/runs")
+    page.keyboard.press("Escape")
+    expect(page.locator("#help-dialog")).to_be_hidden()
+    page.keyboard.press("r")
+    assert page.url.endswith("#/runs")
+
+
+@pytest.mark.parametrize("width", [800, 1180, 1440, 2560])
+def test_nothing_is_wider_than_the_window(browser: Browser, server: Server, width: int) -> None:
+    watched = Watched(browser, server)
+    page = ready(watched)
+    page.set_viewport_size({"width": width, "height": 900})
+    for place in ("live", "runs", "doctor"):
+        page.evaluate(f"location.hash = '#/{place}'")
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    watched.context.close()
+    watched.check()
+
+
+def test_a_script_that_came_in_as_text_would_not_run(watched: Watched) -> None:
+    page = ready(watched)
+    page.evaluate("""() => {
+        const script = document.createElement("script")
+        script.textContent = "window.broken = true"
+        document.body.append(script)
+    }""")
+    assert page.evaluate("window.broken") is None
+    assert any("Content Security Policy" in c for c in watched.complaints)
+    watched.complaints.clear()
+
+
+def test_an_unknown_run_in_the_address_is_said_and_another_shown(watched: Watched) -> None:
+    page = ready(watched, "#/live?run=no-such-run")
+    expect(page.locator("#notice")).to_contain_text("no-such-run")
+    expect(page.locator("#run-name")).not_to_have_text("no run yet")
+
+
+def test_many_pages_come_and_go_and_leave_nothing(watched: Watched, server: Server) -> None:
+    """Twenty pages opened and closed: no thread stays behind in the server."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status")
+
+    def threads() -> int:
+        found = re.search(r"Threads:\s+(\d+)", status.read_text())
+        assert found
+        return int(found[1])
+
+    for _ in range(3):
+        ready(watched).close()
+    before = threads()
+    for _ in range(20):
+        ready(watched).close()
+    wait_for(lambda: threads() <= before + 2, 60)

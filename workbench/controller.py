@@ -1,0 +1,270 @@
+"""What a page may ask for: each command is checked here, then becomes a record in a log or an answer."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.atlas import Chart, ZAtlas
+from core.data import SUFFIXES
+from core.errors import ZSpaceError
+from core.nn.rnn import PRESETS
+from core.runs import compare as comparison
+from core.runs.config import TRAINING
+from core.runs.control import Painter, send
+from core.runs.store import RunFolder, RunStore
+from core.runs.work import WorkQueue
+from workbench import settings
+from workbench.doctor import examine
+from workbench.watch import TRAIN, RunWatch, open_watch
+
+Answer = dict[str, Any]
+LARGEST_COMPARISON = 8
+FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
+FIRST_RUN = {"paths": ["corpus"], "preset": "small"}
+LIVE, UNREADABLE = ("running", "paused"), "unreadable"
+
+
+class CommandError(ZSpaceError, ValueError):
+    """A command that is unknown, incomplete or out of place."""
+
+
+class Controller:
+    """The runs under one folder, steered by commands.
+
+    Parameters
+    ----------
+    runs, texts : Path
+        Where runs are kept, and the folder that texts must lie in.
+    """
+
+    def __init__(self, runs: Path, texts: Path) -> None:
+        self.store, self.queue, self.texts = RunStore(runs), WorkQueue(runs), texts
+        self._summaries: dict[Path, tuple[object, Answer]] = {}
+        self._kept = 0.0
+        self._painters: dict[Path, Painter] = {}
+        self._painting = threading.Lock()
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def watch(self, run: str | None = None) -> RunWatch | None:
+        """The watcher of a run, of the one at work or the newest by default, None where there is none."""
+        if run is not None:
+            return open_watch(self.store.open(run))
+        whole = [f for f in self.store.list() if _status(f) != UNREADABLE]
+        busy = [f for f in whole if _status(f) in LIVE]
+        return open_watch((busy or whole)[0]) if whole else None
+
+    def keep_working(self) -> None:
+        """See, once a second at most, that somebody works while something waits: a worker may have been killed."""
+        now = time.monotonic()
+        if now - self._kept >= 1:
+            self._kept = now
+            self.queue.ensure_worker()
+
+    def start_first(self) -> None:
+        """A first run over the project's own texts, where there is none and none is asked for."""
+        if not self.store.list() and not self.queue.items() and (settings.CHECKOUT / "corpus").is_dir():
+            self.queue.add(_with_defaults({**FIRST_RUN, "paths": [str(settings.CHECKOUT / "corpus")]}))
+        self.queue.ensure_worker()
+
+    def start(self, ask: Answer) -> Answer:
+        """Queue a new run."""
+        _only(ask, "paths", "preset", "model", "backend", "seed", "steps")
+        paths = _list_of_text(ask, "paths")
+        chosen: Answer = {"paths": [str(self.inside(p)) for p in paths], "preset": _text(ask, "preset", "tiny"),
+                          "model": _text(ask, "model", "rnn"), "backend": _text(ask, "backend", "auto"),
+                          "seed": _whole(ask, "seed", 0), "steps": _whole(ask, "steps", None)}
+        number = self.queue.add(_with_defaults(chosen))
+        self.queue.ensure_worker()
+        return {"queued": number}
+
+    def inside(self, path: str) -> Path:
+        """A path under the folder of texts, links followed.
+
+        Raises
+        ------
+        CommandError
+            It leads out, or is not there.
+        """
+        try:
+            found = (self.texts / Path(path).expanduser()).resolve()
+            exists = found.exists()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CommandError(f"{path!r:.80} cannot name a folder or file: {error}") from error
+        if not (found.is_relative_to(self.texts) or found.is_relative_to(settings.CHECKOUT / "corpus")):
+            raise CommandError(f"{path!r:.80} lies outside {self.texts}: start the server with "
+                               "ZSPACE_TEXTS=FOLDER to learn from texts elsewhere")
+        if not exists:
+            raise CommandError(f"{path!r:.80} is not in {self.texts}: check the spelling")
+        return found
+
+    def steer(self, do: str, run: str) -> Answer:
+        """Pause, resume, stop or save a run at work."""
+        folder = self.store.open(run)
+        status = folder.status()
+        if status not in LIVE:
+            raise CommandError(f"run {run} is {status}, so it cannot {do}: only a run at work takes this")
+        return {"seq": send(folder, do)["seq"]}  # type: ignore[arg-type]
+
+    def paint(self, watch: RunWatch, layer: NDArray[np.float32], coherence: float) -> Answer:
+        """Journal a painted layer; it folds into the run's next step."""
+        with self._painting:
+            painter = self._painters.get(watch.folder.path)
+            if painter is None:
+                painter = self._painters[watch.folder.path] = Painter(watch.folder)
+            return {"seq": painter.paint(layer, coherence=coherence)["seq"]}
+
+    def go_on(self, run: str) -> Answer:
+        """Queue the rest of a stopped, interrupted or failed run."""
+        number = self.queue.go_on(self.store.open(run).id)
+        self.queue.ensure_worker()
+        return {"queued": number}
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def runs(self) -> Answer:
+        """All runs, newest first, each with its true status."""
+        folders = self.store.list()
+        self._summaries = {p: s for p, s in self._summaries.items() if p in {f.path for f in folders}}
+        return {"runs": [self._summary(f) for f in folders], "root": str(self.store.root)}
+
+    def _summary(self, folder: RunFolder) -> Answer:
+        """A run's summary; its rows are read again only when they changed. A broken run shows why."""
+        try:
+            key = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in (folder.metrics, folder.inputs))
+            known = self._summaries.get(folder.path)
+            if known is None or known[0] != key:
+                known = self._summaries[folder.path] = key, comparison.summary(folder)
+            return {**known[1], "status": folder.status()}
+        except (ZSpaceError, OSError, KeyError) as error:
+            return {"run": folder.id, "status": UNREADABLE, "reason": str(error)}
+
+    def compare(self, runs: list[str]) -> Answer:
+        """Settings that differ, and whole curves."""
+        if not 2 <= len(set(runs)) <= LARGEST_COMPARISON or len(set(runs)) != len(runs):
+            raise CommandError(f"{len(runs)} runs chosen: mark 2 to {LARGEST_COMPARISON} different ones to compare")
+        folders = [self.store.open(r) for r in runs]
+        result = comparison.compare(folders)
+        step, bits = (1 + list(TRAIN).index(name) for name in ("step", "bits"))
+        curves = {}
+        for watch in map(open_watch, folders):
+            watch.poll()
+            train, validation = watch.train.tail(), watch.validation.tail()
+            curves[watch.folder.id] = {"train": train[:, [step, bits]].T.tolist(),
+                                       "validation": validation[:, 1:3].T.tolist()}
+        return {"settings": result["settings"], "summaries": result["runs"], "curves": curves}
+
+    def doctor(self) -> Answer:
+        """What is here and what is missing."""
+        return {"findings": [vars(f) for f in examine()], "runs": str(self.store.root), "texts": str(self.texts)}
+
+    def folders(self) -> Answer:
+        """Folders with texts, to choose from."""
+        found, read = [], 0
+        for place, inner, files in os.walk(self.texts):
+            here = Path(place)
+            deep = len(here.relative_to(self.texts).parts) >= FOLDER_DEPTH
+            inner[:] = [] if deep else sorted(d for d in inner if d[0] not in "._" and d != "node_modules"
+                                              and (here / d).resolve() != self.store.root.resolve())
+            read += len(inner) + len(files)
+            texts = [f for f in files if f.endswith(SUFFIXES) and not f.startswith(".")]
+            if texts:
+                found.append({"path": str(here.relative_to(self.texts)), "files": len(texts),
+                              "bytes": sum((here / f).stat().st_size for f in texts if (here / f).is_file())})
+            if len(found) >= FOLDERS_SHOWN or read > ENTRIES_READ:
+                break
+        return {"folders": found, "root": str(self.texts)}
+
+    def choices(self) -> Answer:
+        """What the form for a new run offers."""
+        return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
+                             "steps": TRAINING[name][3], **PRESETS[name]} for name in PRESETS],
+                "models": ["rnn"], "backends": ["auto", "cpu"], "texts": str(self.texts),
+                "first": FIRST_RUN}
+
+
+def _status(folder: RunFolder) -> str:
+    """What a run does now, or that its files do not say."""
+    try:
+        folder.read_config()
+        return folder.status()
+    except ZSpaceError:
+        return UNREADABLE
+
+
+def snapshot(watch: RunWatch, theme: str, kind: str) -> bytes:
+    """The atlas of a run as a PNG, drawn by Matplotlib.
+
+    Raises
+    ------
+    CommandError
+        Nothing was looked at yet.
+    """
+    from core.render import render_atlas
+
+    atlas = ZAtlas(max(len(watch.fields), 1))
+    for look in tuple(watch.fields):
+        atlas.append(Chart(watch.frame, watch.field(look), look.step, look.time, {"signal": look.kind}))
+    if not len(atlas):
+        raise CommandError(f"run {watch.folder.id} has no look at its field yet: wait for the first ones")
+    buffer = io.BytesIO()
+    render_atlas(atlas, theme, kind).savefig(buffer, format="png")  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def homology(watch: RunWatch, kind: str, step: int | None) -> Answer:
+    """Threshold, components and loops of a look's power."""
+    look = watch.look(kind, step)
+    if look is None:
+        raise CommandError(f"run {watch.folder.id} keeps no look of its {kind} at step {step}")
+    h = watch.field(look).homology
+    return {"kind": kind, "step": look.step, "threshold": h.threshold, "b0": h.b0, "b1": h.b1,
+            "labels": h.labels.tolist()}
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _with_defaults(ask: Answer) -> Answer:
+    """Settings as the queue takes them."""
+    from core.backends import choose
+
+    backend = choose(ask.get("backend", "auto"))[0]
+    return {"model": "rnn", "seed": 0, "steps": None, **ask, "backend": backend,
+            "threads": len(os.sched_getaffinity(0))}
+
+
+def _only(ask: Answer, *names: str) -> None:
+    """Refuse what nobody reads."""
+    if unknown := sorted(set(ask) - set(names)):
+        raise CommandError(f"{unknown[0]!r:.40} is no part of this command: it takes {', '.join(names)}")
+
+
+def _text(ask: Answer, name: str, default: str | None = None) -> str:
+    value = ask.get(name, default)
+    if not isinstance(value, str) or not value or len(value) > 4096:
+        raise CommandError(f"{name} is {value!r:.40}: give a text")
+    return value
+
+
+def _whole(ask: Answer, name: str, default: int | None) -> int | None:
+    value = ask.get(name, default)
+    if value is not default and (type(value) is not int or not 0 <= value < 1 << 31):
+        raise CommandError(f"{name} is {value!r:.40}: give a whole number from 0 to 2147483647")
+    return value
+
+
+def _list_of_text(ask: Answer, name: str) -> list[str]:
+    value = ask.get(name)
+    if not isinstance(value, list) or not 1 <= len(value) <= 64 or not all(
+            isinstance(v, str) and 0 < len(v) <= 4096 for v in value):
+        raise CommandError(f"{name} is {value!r:.40}: give 1 to 64 texts")
+    return value

@@ -1,0 +1,320 @@
+"""One open page: what it is sent, what it asks for, and what is refused.
+
+Frames go out at 10 Hz at most and two in flight: a page that does not answer gets nothing more until it does, and then
+the newest. So nothing queues, whoever is slow. What comes in is hostile until `canvas.codec` and this file have
+checked it; whoever sends nonsense is told so, counted, and disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from canvas import codec
+from canvas.codec import Message, Refusal
+from core.errors import ZSpaceError
+from workbench.bucket import TokenBucket
+from workbench.controller import Answer, CommandError, Controller, homology, snapshot
+from workbench.watch import RunWatch
+
+log = logging.getLogger(__name__)
+IN_FLIGHT = 2
+QUIET_SECONDS = 0.5  # a page hears from the server at least this often, so that it can tell a dead one
+COMMANDS_PER_SECOND, COMMAND_BURST = 20.0, 40.0
+SERIES = ("train", "validation", "looks")
+
+
+class Session:
+    """The server's half of one page.
+
+    Parameters
+    ----------
+    controller : Controller
+    send : callable
+        Takes bytes for the page.
+    """
+
+    def __init__(self, controller: Controller, send: Callable[[bytes], None]) -> None:
+        self.controller, self._send = controller, send
+        self.watch: RunWatch | None = None
+        self.closed = False
+        self._open = False  # nothing is sent, and nothing started, before a real page has said hello
+        self._next: tuple[RunWatch | None] | None = None  # the run to turn to, handed over by a command's thread
+        self._batch, self._received = 0, 0
+        self._in_flight: dict[int, float] = {}
+        self._latencies: deque[float] = deque(maxlen=32)
+        self._drops, self._last_sent = 0, 0.0
+        self._refused: Counter[str] = Counter()
+        self._refusal: dict[str, Any] | None = None
+        self._bucket = TokenBucket(COMMANDS_PER_SECOND, COMMAND_BURST)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """The page has nothing of the current run yet."""
+        self._sent: dict[str, tuple[int, int]] = dict.fromkeys(SERIES, (-1, 0))
+        self._fields, self._sample_step, self._facts_sent = (-1, 0), -1, False
+        self._shown: dict[str, Any] = {}
+
+    # --- going out ----------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Send what is new, if the page keeps up."""
+        if self._next is not None and not self.closed:
+            (self.watch,), self._next, self._open = self._next, None, True
+            self._forget()
+        if not self._open or self.closed:
+            return
+        try:
+            self.controller.keep_working()
+            if self.watch is not None:
+                self.watch.poll()
+            if len(self._in_flight) >= IN_FLIGHT:
+                self._drops += 1
+                return
+            self._send_batch()
+        except ZSpaceError as error:
+            log.warning("page: %s", error)
+            self._reply({"type": "problem", "reason": str(error)})
+            self.watch = None
+
+    def _send_batch(self) -> None:
+        parts, now = self._news(), time.monotonic()
+        status = self._status()
+        changed = {k: v for k, v in status.items() if k not in ("now", "hud")} != self._shown
+        if not (parts or changed or self._refusal) and now - self._last_sent < QUIET_SECONDS:
+            return
+        self._shown = {k: v for k, v in status.items() if k not in ("now", "hud")}
+        if self._refusal:
+            status["refusal"], self._refusal = self._refusal, None
+        self._batch += 1
+        self._in_flight[self._batch], self._last_sent = now, now
+        self._send(b"".join([codec.encode(codec.text("text", status, self._batch)), *parts]))
+
+    def _status(self) -> dict[str, Any]:
+        """The first message of every batch; its sequence is the batch's."""
+        waits = sorted(self._latencies)
+        return {
+            "type": "status", "now": time.time(), "run": None if self.watch is None else self.watch.folder.id,
+            "state": {} if self.watch is None else self.watch.state, "queue": self._queue(),
+            "hud": {"latency": waits[len(waits) // 2] if waits else None, "drops": self._drops,
+                    "refused": dict(self._refused)},
+        }
+
+    def _queue(self) -> list[dict[str, Any]]:
+        """Queue items that are not over, and the last that failed."""
+        items = self.controller.queue.items()
+        open_ = [i for i in items if i.state in ("waiting", "preparing", "running")]
+        failed = [i for i in items if i.state == "failed"][-1:]
+        return [{"id": i.id, "state": i.state, "run": i.run, "reason": i.reason, "time": i.time,
+                 "paths": list((i.settings or {}).get("paths", [])), "preset": (i.settings or {}).get("preset")}
+                for i in [*failed, *open_]]
+
+    def _news(self) -> list[bytes]:
+        """Messages about the run that this page does not have yet."""
+        watch = self.watch
+        if watch is None:
+            return []
+        parts = []
+        if not self._facts_sent:
+            parts.append(codec.encode(codec.text("text", {"type": "facts", **watch.facts})))
+            self._facts_sent = True
+        for name in SERIES:
+            parts += self._series(name)
+        parts += self._field_frames()
+        sample = watch.sample
+        if sample is not None and sample.step != self._sample_step:
+            self._sample_step = sample.step
+            parts.append(codec.encode(codec.text("text", {
+                "type": "sample", "step": sample.step, "text": sample.text, "bits": list(sample.bits)})))
+        return parts
+
+    def _series(self, name: str) -> list[bytes]:
+        """Buckets that changed or are new; all of them where neighbours merged."""
+        assert self.watch is not None
+        series = getattr(self.watch, name)
+        epoch, rows = self._sent[name]
+        if (epoch, rows) == (series.epoch, series.rows):
+            return []
+        start = max(0, -(-rows // series.width) - 1) if epoch == series.epoch else 0
+        table = series.tail(start)
+        self._sent[name] = series.epoch, series.rows
+        return [codec.encode(Message("series", name, self.watch.step, table.shape, "f64",
+                                     table.astype("<f8").tobytes()))] if len(table) else []
+
+    def _field_frames(self) -> list[bytes]:
+        """Looks since the last batch, as many as the history holds."""
+        assert self.watch is not None
+        watch, (epoch, count) = self.watch, self._fields
+        fresh = watch.field_count - (count if epoch == watch.field_epoch else 0)
+        self._fields = watch.field_epoch, watch.field_count
+        looks = list(watch.fields)[-fresh:] if fresh else []
+        parts = [codec.encode(Message("field", x.kind, x.step, x.rho.shape, "f32", x.rho.astype("<f4").tobytes(),
+                                      time=x.time, frame=watch.frame.signature())) for x in looks]
+        if epoch != watch.field_epoch:
+            parts.insert(0, codec.encode(codec.text("text", {"type": "history"})))  # begin the history anew
+        return parts
+
+    def _reply(self, answer: Answer) -> None:
+        self._send(codec.encode(codec.text("text", answer)))
+
+    # --- coming in ----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: Any) -> None:
+        """One message from the page."""
+        try:
+            message = codec.decode(data, "server")
+            self._check_order(message)
+            if message.kind == "ack":
+                self._latencies.append(time.monotonic() - self._in_flight.pop(message.sequence))
+                return
+            if not self._bucket.take():
+                raise Refusal("rate", f"more than {COMMANDS_PER_SECOND:.0f} commands a second: wait a moment")
+            self._obey(message)
+        except Refusal as refusal:
+            self._refused[refusal.code] += 1
+            self._refusal = {"code": refusal.code, "reason": str(refusal)}
+
+    def _check_order(self, message: Message) -> None:
+        """Each command once, in order; each acknowledgement for a batch that waits for one."""
+        if message.kind == "ack":
+            if message.sequence not in self._in_flight:
+                raise Refusal("sequence", f"batch {message.sequence} is not waiting for an answer: answer each once")
+            return
+        if message.sequence <= self._received:
+            raise Refusal("sequence", f"message {message.sequence} came after {self._received}: number them upwards")
+        self._received = message.sequence
+
+    def _obey(self, message: Message) -> None:
+        if message.kind == "patch":
+            self._paint(message)
+            return
+        ask = message.json()
+        do = ask.pop("do", None)
+        command = COMMANDS.get(do) if isinstance(do, str) else None
+        if command is None:
+            raise Refusal("command", f"command {do!r:.40} is unknown: use one of {', '.join(COMMANDS)}")
+        self._start(partial(command, self, ask), message.sequence)
+
+    def _paint(self, message: Message) -> None:
+        """A painted layer of the chart that this page shows."""
+        if self.watch is None or message.frame != self.watch.frame.signature():
+            raise Refusal("frame", f"the layer was painted on frame {message.frame[:12] or 'none'}, the run shown has "
+                          "another: paint again on the chart as it is now")
+        frame = self.watch.frame
+        if message.chart != "atlas":
+            raise Refusal("chart", f"chart {message.chart!r} is not painted on here: use 'atlas'")
+        if message.shape != (frame.bands, frame.sheets):
+            raise Refusal("shape", f"the layer has shape {message.shape}: the chart has {(frame.bands, frame.sheets)}")
+        layer = np.frombuffer(message.values, "<f4").reshape(message.shape)
+        self._start(partial(self.controller.paint, self.watch, layer, message.coherence), message.sequence)
+
+    def _start(self, work: Callable[[], Answer], sequence: int) -> None:
+        """Answer when the work is done."""
+        task = asyncio.get_running_loop().create_task(self._answer(work, sequence))
+        self._tasks.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, work: Callable[[], Answer], sequence: int) -> None:
+        """Work off the event loop, so that no page waits for another's request."""
+        try:
+            answer: Answer = {"ok": True, **await asyncio.to_thread(work)}
+        except Refusal as refusal:
+            self._refused[refusal.code] += 1
+            answer = {"ok": False, "error": str(refusal), "code": refusal.code}
+        except (ZSpaceError, ValueError) as error:
+            self._refused["command"] += isinstance(error, CommandError)
+            answer = {"ok": False, "error": str(error), "code": "command"}
+        except Exception as error:
+            log.exception("command failed")
+            answer = {"ok": False, "error": f"the server failed ({type(error).__name__}): its log says more"}
+        if not self.closed:
+            self._reply({"type": "reply", "to": sequence, **answer})
+            if self._next is not None:
+                self.tick()
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def hello(self, ask: Answer) -> Answer:
+        """The page is there; show a run (the one at work by default)."""
+        if not self._open:
+            self.controller.start_first()
+        watch = self.controller.watch(_run(ask, needed=False))
+        self._next = (watch,)
+        return {"run": watch.folder.id if watch else None, "choices": self.controller.choices()}
+
+    def look(self, ask: Answer) -> Answer:
+        """Homology of a look."""
+        step = ask.get("step")
+        if step is not None and type(step) is not int:
+            raise Refusal("command", f"step is {step!r:.40}: give a whole number")
+        return homology(self._watched(), _kind(ask), step)
+
+    def snapshot(self, ask: Answer) -> Answer:
+        """A picture of the atlas, sent as a file."""
+        theme = ask.get("theme", "dark")
+        if theme not in ("dark", "light"):
+            raise Refusal("command", f"theme is {theme!r:.40}: use dark or light")
+        watch = self._watched()
+        data = snapshot(watch, theme, _kind(ask))
+        self._send(codec.encode(Message("file", sequence=watch.step, shape=(len(data),), dtype="u8", values=data)))
+        return {"name": f"{watch.folder.id}-atlas-{watch.step}.png"}
+
+    def _watched(self) -> RunWatch:
+        if self.watch is None:
+            raise CommandError("no run is shown: start one first")
+        return self.watch
+
+
+def _run(ask: Answer, needed: bool = True) -> Any:
+    """The run that a command names."""
+    run = ask.get("run")
+    if not (isinstance(run, str) and 0 < len(run) <= 200) and (needed or run is not None):
+        raise Refusal("command", f"run is {run!r:.40}: name a run, such as marsh-wren-07")
+    return run
+
+
+def _kind(ask: Answer) -> str:
+    kind = ask.get("kind", "state")
+    if kind not in ("state", "gradient"):
+        raise Refusal("command", f"kind is {kind!r:.40}: use state or gradient")
+    return str(kind)
+
+
+def _number(ask: Answer) -> int:
+    value = ask.get("id")
+    if type(value) is not int:
+        raise Refusal("command", f"id is {value!r:.40}: give the number of a queued run")
+    return value
+
+
+def _cancel(session: Session, ask: Answer) -> Answer:
+    session.controller.queue.cancel(_number(ask))
+    return {}
+
+
+def _compare(session: Session, ask: Answer) -> Answer:
+    runs = ask.get("runs")
+    if not isinstance(runs, list) or not all(isinstance(r, str) and len(r) <= 200 for r in runs):
+        raise Refusal("command", "compare needs a list of runs")
+    return session.controller.compare(runs)
+
+
+def _steer(do: str) -> Callable[[Session, Answer], Answer]:
+    return lambda session, ask: session.controller.steer(do, _run(ask))
+
+
+COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
+    "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot,
+    "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(_run(ask)),
+    "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
+    "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),
+    **{do: _steer(do) for do in ("pause", "resume", "stop", "save")},
+}
