@@ -1,6 +1,6 @@
 // The atlas: one echo large, all of them small, the history to scrub through, and a cell that is read out.
 import {$, el, short, whole} from "./dom.js"
-import {clear, colour, fill, model, set} from "./charts.js"
+import {clear, fill, model, set} from "./charts.js"
 import {bandColour, SEQUENTIAL, signed} from "./palettes.js"
 
 const KEPT = 512
@@ -65,11 +65,9 @@ export class Atlas {
     this.size = {bands: edges.length - 1, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
     this.bandNames = edges.slice(1).map((high, i) => `${trim(edges[i])} – ${trim(high)}`)
     const {bands, sheets} = this.size
-    for (const name of ["atlas", "echo-0", "echo-1", "echo-2", "echo-3"]) {
-      model(`${name}-figure`).x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
-      model(`${name}-figure`).y_range.setv({start: -0.5, end: bands - 0.5}, {sync: false})
-    }
     const figure = model("atlas-figure")
+    figure.x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
+    figure.y_range.setv({start: -0.5, end: bands - 0.5}, {sync: false})
     const number = (n) => [...Array(n).keys()]
     label(figure.below[0], number(sheets), (s) => `${Math.round((360 * s) / sheets)}°`)
     label(figure.left[0], number(bands), (b) => this.bandNames[b])
@@ -131,26 +129,25 @@ export class Atlas {
     $("snapshot").disabled = !look
     if (!look || !this.facts) {
       $("readout").textContent = this.facts ? "The first look at the field comes with the run's first steps." : ""
-      for (const name of ["cells", "outline", ...[0, 1, 2, 3].map((e) => `echo-${e}-cells`)]) {
-        const source = model(name)
-        fill(name, Object.fromEntries(Object.keys(source.data).map((k) => [k, []])))
-      }
+      for (const name of ["cells", "outline"]) fill(name, Object.fromEntries(Object.keys(model(name).data).map((k) => [k, []])))
+      for (const canvas of document.querySelectorAll(".echo canvas")) canvas.width = 1
       return
     }
     if (this.homology?.step !== look.step || this.homology?.kind !== this.kind) this.measure(look)
     const {bands, sheets, echoes} = this.size
     const range = this.ranges(look)
-    for (let e = 0; e < Math.min(echoes, 4); e++) {
-      const cells = {sheet: [], band: [], value: []}
-      for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) { cells.sheet.push(s); cells.band.push(b); cells.value.push(this.value(look, b, s, e)) }
-      set(`echo-${e}-map`, this.mapping(e, range))
-      fill(`echo-${e}-cells`, cells)
-      if (e !== this.echo) continue
-      const turn = 360 / sheets
-      set("cells-map", this.mapping(e, range))
-      fill("cells", {...cells, phase: cells.sheet.map((s) => Math.round(s * turn)), range: cells.band.map((b) => this.bandNames[b]),
-        component: cells.band.map((b, i) => this.component(b, cells.sheet[i]))})
+    document.querySelectorAll(".echo canvas").forEach((canvas, e) => { if (e < echoes) this.drawEcho(canvas, look, e, range) })
+    const cells = {sheet: [], band: [], value: []}
+    for (let b = 0; b < bands; b++) {
+      for (let s = 0; s < sheets; s++) {
+        cells.sheet.push(s)
+        cells.band.push(b)
+        cells.value.push(this.value(look, b, s, this.echo))
+      }
     }
+    set("cells-map", this.mapping(this.echo, range))
+    fill("cells", {...cells, phase: cells.sheet.map((s) => Math.round((s * 360) / sheets)), range: cells.band.map((b) => this.bandNames[b]),
+      component: cells.band.map((b, i) => this.component(b, cells.sheet[i]))})
     this.drawScale(range)
     this.drawOutline()
     this.read()
@@ -165,6 +162,22 @@ export class Atlas {
       else signed = Math.max(signed, Math.abs(look.rho[i]))
     }
     return {power: power || 1, signed: signed || 1}
+  }
+
+  // one pixel a cell, scaled up by the style sheet
+  drawEcho(canvas, look, echo, range) {
+    const {bands, sheets} = this.size
+    const {palette, low, high} = this.mapping(echo, range)
+    canvas.width = sheets
+    canvas.height = bands
+    const context = canvas.getContext("2d")
+    for (let b = 0; b < bands; b++) {
+      for (let s = 0; s < sheets; s++) {
+        const place = (this.value(look, b, s, echo) - low) / (high - low)
+        context.fillStyle = palette[Math.min(Math.max(Math.floor(place * 256), 0), 255)]
+        context.fillRect(s, bands - 1 - b, 1, 1)
+      }
+    }
   }
 
   mapping(echo, range) {
@@ -259,17 +272,19 @@ function label(axis, ticks, name) {
   axis.setv({major_label_overrides: new Map(ticks.map((t) => [t, name(t)]))}, {sync: false})
 }
 
-// stacked shares, lowest band first
+// stacked shares, lowest band first, each a polygon: there along its lower edge, back along its upper
 function drawBands(table, kind, bands) {
   clear("history")
-  const step = table.get("step")
+  const step = table.get("step"), back = [...step].reverse()
+  const polygons = {xs: [], ys: [], colour: []}
   let below = step.map(() => 0)
   for (let b = 0; b < bands; b++) {
     const share = table.get(`${kind} ${b}`)
     const above = below.map((y, i) => y + 100 * share[i])
-    fill(`band-${b}`, {step: [...step], low: below, high: above})
-    colour(`band-${b}-area`, {fill_color: bandColour(b, bands)})
+    polygons.xs.push([...step, ...back])
+    polygons.ys.push([...below, ...[...above].reverse()])
+    polygons.colour.push(bandColour(b, bands))
     below = above
   }
+  fill("bands", polygons)
 }
-

@@ -1,6 +1,6 @@
 // The list of runs, the queue, comparisons, and the form for a new run.
 import {$, el, fixed, toast, whole} from "./dom.js"
-import {clear, colour, fill} from "./charts.js"
+import {clear, fill} from "./charts.js"
 
 const MOST = 8
 const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8ac2e", "#999999"] // Okabe and Ito, yellow darkened
@@ -78,15 +78,11 @@ export class Runs {
   show(runs, {settings, curves, summaries}) {
     $("compare-card").hidden = false
     clear("comparison")
-    for (let i = 0; i < MOST; i++) {
-      const curve = curves[runs[i]]
-      const pair = (c) => (c ? {step: c[0] ?? [], bits: c[1] ?? []} : {step: [], bits: []})
-      fill(`compare-${i}-train`, pair(curve?.train))
-      fill(`compare-${i}-validation`, pair(curve?.validation))
-      colour(`compare-${i}-train-line`, {line_color: COLOURS[i]})
-      colour(`compare-${i}-validation-line`, {line_color: COLOURS[i]})
-      colour(`compare-${i}-validation-dots`, {fill_color: COLOURS[i]})
-    }
+    const lines = (part) => ({xs: runs.map((r) => curves[r][part][0] ?? []), ys: runs.map((r) => curves[r][part][1] ?? []), colour: runs.map((_, i) => COLOURS[i])})
+    const held = lines("validation")
+    fill("compare-train", lines("train"))
+    fill("compare-validation", held)
+    fill("compare-dots", {step: held.xs.flat(), bits: held.ys.flat(), run: runs.flatMap((r, i) => held.xs[i].map(() => r)), colour: held.xs.flatMap((xs, i) => xs.map(() => COLOURS[i]))})
     $("compare-legend").replaceChildren(...runs.map((r, i) => el("span", {}, el("i", {class: "line", style: `background:${COLOURS[i]}`}), r)))
     const of = Object.fromEntries(summaries.map((s) => [s.run, s]))
     const line = (name, value) => el("tr", {}, el("td", {}, name), ...runs.map((r) => el("td", {class: "wrap num"}, value(r))))

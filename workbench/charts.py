@@ -18,10 +18,10 @@ from bokeh.models import (
     Range1d,
 )
 from bokeh.models.annotations import Span
+from bokeh.models.glyph import Glyph
+from bokeh.models.glyphs import Line, MultiLine, Patches, Rect, Scatter, Segment, Text, VArea
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
-
-MOST_BANDS = 16
-MOST_RUNS = 8
 
 
 def _figure(name: str, **options: Any) -> figure:
@@ -39,37 +39,44 @@ def _figure(name: str, **options: Any) -> figure:
     return fig
 
 
+def _add(fig: figure, name: str, glyph: Glyph, source: ColumnDataSource) -> GlyphRenderer[Any]:
+    """A named glyph, without the copies for selections that `figure`'s own methods make: pages open faster."""
+    return fig.add_glyph(source, glyph, name=name)
+
+
 def _blank(fig: figure) -> None:
     """Unseen points, so that ranges that follow the data have some until data come; the browser clears them."""
-    fig.scatter("x", "y", source=ColumnDataSource({"x": [0, 1], "y": [0, 1]}, name=f"{fig.name}-blank"), visible=False)
+    points = ColumnDataSource({"x": [0, 1], "y": [0, 1]}, name=f"{fig.name}-blank")
+    _add(fig, f"{fig.name}-unseen", Scatter(x="x", y="y"), points).visible = False
 
 
 def _source(name: str, *columns: str) -> ColumnDataSource:
     return ColumnDataSource({c: [] for c in columns}, name=name)
 
 
+def _mapped(name: str) -> Any:
+    """The column `value` through a colour mapper whose palette and range the browser sets."""
+    mapper = LinearColorMapper(palette=["#000000", "#ffffff"], low=0, high=1, name=name)
+    return {"field": "value", "transform": mapper}
+
+
 def loss() -> figure:
     """Bits per character over steps: training with its spread, validation, baselines as dashes."""
-    fig = _figure("loss", tools="box_zoom,reset,save", x_axis_label="step", y_axis_label="bits/char",
-                  x_range=DataRange1d(range_padding=0.02))
-    fig.toolbar_location, fig.toolbar_inner, fig.toolbar.autohide, fig.toolbar.logo = "above", True, True, None
+    fig = _curves("loss")
     train, validation = _source("train", "step", "bits", "low", "high"), _source("validation", "step", "bits")
-    fig.varea("step", "low", "high", source=train, fill_alpha=0.18, name="spread")
-    line = fig.line("step", "bits", source=train, line_width=1.5, name="train-line")
-    held = fig.line("step", "bits", source=validation, line_width=1.5, name="validation-line")
-    fig.scatter("step", "bits", source=validation, size=4, line_color=None, name="validation-dots")
+    _add(fig, "spread", VArea(x="step", y1="low", y2="high", fill_alpha=0.18), train)
+    line = _add(fig, "train-line", Line(x="step", y="bits", line_width=1.5), train)
+    held = _add(fig, "validation-line", Line(x="step", y="bits", line_width=1.5), validation)
+    _add(fig, "validation-dots", Scatter(x="step", y="bits", size=4, line_color=None), validation)
     for baseline in ("unigram", "bigram", "xz"):
         fig.add_layout(Span(dimension="width", line_dash="dashed", line_width=1, name=f"base-{baseline}",
                             visible=False))
-    labels = _source("base-labels", "x", "y", "text")
-    fig.text("x", "y", "text", source=labels, text_font_size="11px", text_baseline="bottom", text_align="right",
-             x_offset=-4, name="base-text")
+    _add(fig, "base-text", Text(x="x", y="y", text="text", text_font_size="11px", text_baseline="bottom",
+                                text_align="right", x_offset=-4), _source("base-labels", "x", "y", "text"))
     fig.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=[("step", "@step{0,0}"),
                                                                      ("train", "@bits{0.000} bits/char")]),
                   HoverTool(renderers=[held], mode="vline", tooltips=[("validation", "@bits{0.000} bits/char")]),
                   CrosshairTool(dimensions="height", line_width=1))
-    fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
-    _blank(fig)
     return fig
 
 
@@ -77,16 +84,15 @@ def atlas() -> figure:
     """One echo of the field, bands up and phase sheets across; the outline of cells above the mean on top."""
     fig = _figure("atlas", tools="", x_axis_label="phase", y_axis_label="band, cycles/char",
                   x_range=Range1d(start=-0.5, end=7.5), y_range=Range1d(start=-0.5, end=5.5))
-    cells = _source("cells", "sheet", "band", "value", "phase", "range", "component")
-    mapper = LinearColorMapper(palette=["#000000", "#ffffff"], low=0, high=1, name="cells-map")
-    rect = fig.rect("sheet", "band", 1, 1, source=cells, line_width=1, name="cells-rect", dilate=False,
-                    fill_color={"field": "value", "transform": mapper},
-                    line_color={"field": "value", "transform": mapper})
+    value = _mapped("cells-map")
+    rect = _add(fig, "cells-rect", Rect(x="sheet", y="band", width=1, height=1, line_width=1, fill_color=value,
+                                        line_color=value),
+                _source("cells", "sheet", "band", "value", "phase", "range", "component"))
     outline = _source("outline", "x0", "y0", "x1", "y1")
     for layer, width in (("outline-halo", 4), ("outline-line", 1.5)):
-        fig.segment("x0", "y0", "x1", "y1", source=outline, line_width=width, line_cap="round", name=layer)
-    cursor = _source("cursor", "sheet", "band")
-    fig.rect("sheet", "band", 1, 1, source=cursor, fill_alpha=0, line_width=2, name="cursor-rect")
+        _add(fig, layer, Segment(x0="x0", y0="y0", x1="x1", y1="y1", line_width=width, line_cap="round"), outline)
+    _add(fig, "cursor-rect", Rect(x="sheet", y="band", width=1, height=1, fill_alpha=0, line_width=2),
+         _source("cursor", "sheet", "band"))
     fig.add_tools(HoverTool(renderers=[rect], tooltips=[
         ("band", "@range cycles/char"), ("phase", "@phase°"), ("density", "@value{0.000e+0}"),
         ("component", "@component")]))
@@ -97,19 +103,6 @@ def atlas() -> figure:
     return fig
 
 
-def echo(index: int) -> figure:
-    """A small picture of one echo."""
-    fig = _figure(f"echo-{index}", tools="", x_range=Range1d(start=-0.5, end=7.5), y_range=Range1d(start=-0.5, end=5.5))
-    fig.axis.visible = False
-    fig.min_border = 0
-    mapper = LinearColorMapper(palette=["#000000", "#ffffff"], low=0, high=1, name=f"echo-{index}-map")
-    fig.rect("sheet", "band", 1, 1, source=_source(f"echo-{index}-cells", "sheet", "band", "value"),
-             fill_color={"field": "value", "transform": mapper}, line_color=None, dilate=True,
-             name=f"echo-{index}-rect")
-    fig.grid.grid_line_color = None
-    return fig
-
-
 def history() -> figure:
     """Each band's share of the power over steps, low bands at the bottom."""
     fig = _figure("history", tools="", x_axis_label="step", y_axis_label="share of power, %",
@@ -117,24 +110,30 @@ def history() -> figure:
     fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
     _blank(fig)
     fig.ygrid.grid_line_color = None
-    for b in range(MOST_BANDS):
-        fig.varea("step", "low", "high", source=_source(f"band-{b}", "step", "low", "high"), name=f"band-{b}-area")
+    _add(fig, "bands-patches", Patches(xs="xs", ys="ys", fill_color="colour", line_color=None),
+         _source("bands", "xs", "ys", "colour"))
     fig.add_layout(Span(dimension="height", line_width=1.5, name="history-now", visible=False))
     return fig
 
 
 def comparison() -> figure:
-    """Training (thin) and validation (dots) of several runs."""
-    fig = _figure("comparison", tools="box_zoom,reset,save", x_axis_label="step", y_axis_label="bits/char",
+    """Training (thin) and validation (dots) of several runs, a colour each."""
+    fig = _curves("comparison")
+    train, held = (_source(f"compare-{part}", "xs", "ys", "colour") for part in ("train", "validation"))
+    _add(fig, "compare-train-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_alpha=0.5), train)
+    _add(fig, "compare-validation-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_width=1.5), held)
+    dots = _add(fig, "compare-dots-scatter", Scatter(x="step", y="bits", size=5, line_color=None, fill_color="colour"),
+                _source("compare-dots", "step", "bits", "colour", "run"))
+    fig.add_tools(HoverTool(renderers=[dots], tooltips=[("run", "@run"), ("step", "@step{0,0}"),
+                                                        ("validation", "@bits{0.000} bits/char")]))
+    return fig
+
+
+def _curves(name: str) -> figure:
+    """A figure of losses over steps that follows its data until somebody zooms."""
+    fig = _figure(name, tools="box_zoom,reset,save", x_axis_label="step", y_axis_label="bits/char",
                   x_range=DataRange1d(range_padding=0.02))
     fig.toolbar_location, fig.toolbar_inner, fig.toolbar.autohide, fig.toolbar.logo = "above", True, True, None
-    for i in range(MOST_RUNS):
-        train, held = _source(f"compare-{i}-train", "step", "bits"), _source(f"compare-{i}-validation", "step", "bits")
-        fig.line("step", "bits", source=train, line_width=1, line_alpha=0.5, name=f"compare-{i}-train-line")
-        fig.line("step", "bits", source=held, line_width=1.5, name=f"compare-{i}-validation-line")
-        dots = fig.scatter("step", "bits", source=held, size=5, line_color=None, name=f"compare-{i}-validation-dots")
-        fig.add_tools(HoverTool(renderers=[dots], tooltips=[("step", "@step{0,0}"),
-                                                            ("validation", "@bits{0.000} bits/char")]))
     fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
     _blank(fig)
     return fig

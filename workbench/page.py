@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import panel as pn
+from bokeh.document import Document
+from bokeh.io import curdoc
 from bokeh.plotting import figure
 
 from workbench import charts, settings
@@ -16,7 +19,6 @@ from workbench.link import Link, attach
 HERE = Path(__file__).resolve().parent
 FIGURES: dict[str, Callable[[], figure]] = {
     "loss": charts.loss, "atlas": charts.atlas, "history": charts.history, "comparison": charts.comparison,
-    **{f"echo_{i}": partial(charts.echo, i) for i in range(4)},
 }
 
 
@@ -26,10 +28,19 @@ def controller() -> Controller:
     return Controller(settings.runs_folder(), settings.text_root())
 
 
-def build() -> pn.Template:
+class Page(pn.Template):
+    """A template whose document is indexed once, not once a figure."""
+
+    def _init_doc(self, doc: Document | None = None, *args: Any, **options: Any) -> Document:
+        doc = doc or curdoc()
+        with doc.models.freeze():
+            return super()._init_doc(doc, *args, **options)
+
+
+def build() -> Page:
     """A fresh page for one visitor."""
     pn.extension()
-    template = pn.Template((HERE / "page.html").read_text(encoding="utf-8"))
+    template = Page((HERE / "page.html").read_text(encoding="utf-8"))
     for name, draw in FIGURES.items():
         template.add_panel(name, pn.pane.Bokeh(draw(), sizing_mode="stretch_both"))
     link = Link(controller())

@@ -99,7 +99,7 @@ def test_two_runs_are_compared(watched: Watched, past: list[RunFolder]) -> None:
     table = page.locator("#compare-table").text_content() or ""
     for run in past:
         assert run.id in table
-    assert page.evaluate("Bokeh.documents[0].get_model_by_name('compare-1-validation').data.step.length") == 7 + 1
+    assert page.evaluate("Bokeh.documents[0].get_model_by_name('compare-dots').data.step.length") == 2 * 7
     page.locator("#runs-filter").fill("nothing like that")
     expect(page.locator("#runs-table")).to_contain_text("Nothing matches")
     page.locator("#runs-filter").fill(past[1].id)
