@@ -87,7 +87,7 @@ export class Hud {
     this.past = this.past.filter((p) => p.at > since)
     const rate = this.past.length / (span / 1000)
     const flow = this.past.reduce((sum, p) => sum + p.size, 0) / (span / 1000)
-    const age = state.updated == null ? null : Math.max(0, now - state.updated)
+    const age = state.updated == null || !LIVE.includes(state.status) ? null : Math.max(0, now - state.updated)
     const late = state.status === "running" && age > 10
     const refused = Object.values(hud.refused).reduce((a, b) => a + b, 0)
     const item = (name, value, wrong) => el("span", {class: wrong ? "late" : ""}, `${name} `, el("b", {}, value))

@@ -108,7 +108,7 @@ export class Form {
     $("new-run").addEventListener("click", () => this.show())
     $("run-cancel").addEventListener("click", () => this.dialog.close())
     this.form.addEventListener("submit", (e) => { e.preventDefault(); this.start() })
-    this.form.elements.preset.addEventListener("change", () => this.hint())
+    this.form.elements.preset.addEventListener("change", () => { this.form.elements.steps.value = ""; this.hint() })
   }
 
   setChoices(choices) {
@@ -120,6 +120,7 @@ export class Form {
     fields.backend.replaceChildren(...options(choices.backends))
     fields.preset.value = choices.first.preset
     if (!fields.paths.value) fields.paths.value = choices.first.paths.join(", ")
+    if (!fields.steps.value) fields.steps.value = choices.first.steps
     this.hint()
   }
 

@@ -28,7 +28,7 @@ from workbench.watch import TRAIN, RunWatch, open_watch
 Answer = dict[str, Any]
 LARGEST_COMPARISON = 8
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
-FIRST_RUN = {"paths": ["corpus"], "preset": "small"}
+FIRST_RUN = {"paths": ["corpus"], "preset": "tiny", "steps": 3000}  # a few minutes on a laptop
 LIVE, UNREADABLE = ("running", "paused"), "unreadable"
 
 

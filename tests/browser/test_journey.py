@@ -75,6 +75,20 @@ def test_the_first_minutes(browser: Browser, server: Server) -> None:
     expect(page.locator("#run-state")).to_have_text("running", timeout=10_000)
     wait_for(lambda: step(page) > at)
 
+    # another run is queued from the form; the first is stopped, so the second begins, and the page turns to it
+    page.keyboard.press("n")
+    form = page.locator("#run-dialog")
+    form.locator("[name=seed]").fill("7")
+    form.locator("[name=steps]").fill("100000")
+    form.locator("#run-start").click()
+    expect(page.locator("#run-state")).to_have_text("running, 1 queued")
+    page.locator("#do-stop").click()
+    expect(page.locator("#run-name")).not_to_have_text(run, timeout=40_000)
+    expect(page.locator("#run-about")).to_contain_text("seed 7")
+    run = page.locator("#run-name").text_content()
+    folder = server.runs / str(run)
+    wait_for(lambda: step(page) >= 5)
+
     # the tab closes and another one catches up
     before = step(page)
     page.close()
