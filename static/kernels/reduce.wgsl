@@ -1,7 +1,7 @@
 // Area mean of the painted layer over each cell of the frame's grid (bands x sheets), fractional overlaps included.
 //
 // Counted in units of 1 / sheets and 1 / bands, every overlap is a whole number: those of one cell sum to
-// width * height. A workgroup makes four neighbouring cells: 256 partial sums, then a tree.
+// width * height. A workgroup makes four neighbouring cells: 64 partial sums, then a tree.
 // Dispatch ceil(bands * sheets / 4) workgroups.
 
 struct Grid {
@@ -15,7 +15,7 @@ struct Grid {
 @group(0) @binding(1) var<storage, read> layer: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> means: array<vec4<f32>>;
 
-const LANES = 256u;
+const LANES = 64u;
 var<workgroup> partial: array<vec4<f32>, LANES>;
 
 // the lane's share of a cell's weighted sum
@@ -40,7 +40,7 @@ fn weighted_sum(band: u32, sheet: u32, lane: u32) -> f32 {
   return sum;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var sums = vec4<f32>();
   for (var k = 0u; k < 4u; k++) {

@@ -14,7 +14,7 @@ from tests.kernels.launch import Launch, packed, uniforms
 
 A = NDArray[Any]
 SIZES = ((1, 1), (7, 5), (63, 33), (129, 65), (256, 160))  # width, height
-WAVE = {"dt": 1 / 120, "speed": 60.0, "stiffness": 1600.0, "damping": 20.0}
+WAVE = {"dt": 1 / 240, "speed": 150.0, "stiffness": 900.0, "damping": 14.0}
 TOLERANCE = 1e-5
 
 

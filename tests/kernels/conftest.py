@@ -15,7 +15,9 @@ import pytest
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 COMMON = ["--headless=new", "--no-sandbox", "--disable-quic", "--host-resolver-rules=MAP canvas.test 127.0.0.1"]
-WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
+WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
+          # without these a canvas gets no swap chain and its device is lost at the first frame
+          "--use-angle=swiftshader", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist", "--enable-gpu"]
 
 
 def absent(what: str) -> NoReturn:
@@ -87,6 +89,14 @@ def launch(playwright: Any, flags: list[str]) -> Any:
 def browser(playwright: Any) -> Iterator[Any]:
     """Chromium with WebGPU."""
     running = launch(playwright, WEBGPU)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="package")
+def plain_browser(playwright: Any) -> Iterator[Any]:
+    """Chromium as it comes, with no WebGPU on a machine without a GPU."""
+    running = launch(playwright, ["--disable-gpu"])
     yield running
     running.close()
 

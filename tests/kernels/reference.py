@@ -63,3 +63,21 @@ def colour(layer: A, field: A, tables: A, low: float, high: float, columns: int,
     cover = (np.minimum(np.abs(value) / 3, 1) * paint[..., 3] / 255)[..., None]
     rgb = base[..., :3] + (paint[..., :3] - base[..., :3]) * cover
     return np.concatenate([rgb, np.full((rows, columns, 1), 255.0)], axis=-1)[::-1]
+
+
+def paint(layer: A, points: list[list[float]], size: float, strength: float, sign: int = 1, erase: bool = False) -> A:
+    """A whole stroke: a click, then a deposit for every move, its dose l / (l + 16/15) for l radii."""
+    height, width = layer.shape
+    radius = size * width
+    places = np.array(points)[:, :2] * [width, height]
+    for before, here in zip([None, *places], places, strict=False):
+        way = np.zeros(2) if before is None else here - before
+        length = float(np.hypot(*way))
+        if before is not None and not length:
+            continue
+        count = max(1, int(np.ceil(8 * length / radius)))
+        at = here - way * (1 - np.arange(1, count + 1)[:, None] / count)
+        dose = 1.0 if before is None else length / (length + 16 / 15 * radius)
+        stamps = np.column_stack([at, np.full(count, radius), np.full(count, dose)])
+        layer = deposit(layer, stamps, strength if erase else sign * strength, erase)
+    return layer
