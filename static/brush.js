@@ -4,6 +4,7 @@
 // brush's size is its radius in turns. A layer has square cells as long as the chart is 8 by 5.
 
 export const LIMIT = 3; // log2 gain
+const FARTHEST = 64; // charts that a point may lie outside: a captured pointer leaves the canvas
 export const MAX_STAMPS = 1024; // of one event
 const SPACING = 1 / 8; // between stamps, in radii: the ridge of a line is level to 1 %
 const REACH = 16 / 15; // integral of a stamp along its middle, in radii
@@ -32,7 +33,8 @@ export function brush({ size, strength, sign = 1, erase = false }) {
  * often the pointer reports: n moves of l radii give n * dose * (l + REACH) / (n * l) = 1 along the middle.
  */
 export function deposit(from, to, { size, strength, sign, erase }, { width, height }) {
-  for (const value of to) if (!Number.isFinite(value)) throw new RangeError(`a point is ${to}: it must be finite`);
+  if (![to[0], to[1]].every((value) => Math.abs(value) <= FARTHEST))
+    throw new RangeError(`a point is ${to}: it lies within ${FARTHEST} charts`);
   const radius = size * width;
   const toX = to[0] * width, toY = to[1] * height;
   const fromX = from ? from[0] * width : toX, fromY = from ? from[1] * height : toY;

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from canvas.strokes import Point, Recording, Stroke
 from tests.kernels import reference
 from tests.kernels.cases import TOLERANCE, WAVE, some_tables
 from tests.kernels.conftest import launch
@@ -138,6 +139,19 @@ def test_strokes_come_back_as_relation_and_pixels(painter: Painter) -> None:
     assert np.abs(layer).max() > 0.5
     assert close(painter.relation(), reference.area_mean(layer, BANDS, SHEETS))
     assert np.abs(painter.pixels() - shown(layer, field, 0.2, 1.9)).max() <= 1
+
+
+def test_a_recording_replays_to_what_the_surface_paints(painter: Painter) -> None:
+    strokes = tuple(Stroke(tuple(Point(*p, i / 60) for i, p in enumerate(points)), **brush)
+                    for points, brush in some_strokes(11))
+    recording = Recording(BANDS, SHEETS, strokes)
+    painter.run("for (const {points, ...brush} of a.strokes) surface.stroke(points, brush)", recording.to_json())
+    assert close(painter.relation(), np.array(recording.replay()))
+    stamps = painter.run("""const {brush, deposit, layerSize} = await import("/brush.js"), all = [];
+        for (const {points, ...options} of a.strokes)
+          points.forEach((p, i) => all.push(...deposit(points[i - 1], p, brush(options), layerSize(6, 8)).stamps));
+        return all;""", recording.to_json())
+    assert stamps == [v for s in strokes for event in s.deposits(WIDTH, HEIGHT) for stamp in event for v in stamp]
 
 
 def test_one_cell_is_painted_where_the_pointer_is(painter: Painter) -> None:
@@ -387,7 +401,7 @@ def test_the_host_asserts_the_bound_of_the_wave(painter: Painter) -> None:
     ("surface.begin({size: 0.1, strength: NaN})", "strength is NaN"),
     ("surface.begin({size: 0.1, strength: 2, erase: true})", "strength is 2"),
     ("surface.begin({size: 0.1, strength: 1, sign: 0})", "sign is 0"),
-    ("surface.stroke([[0.1, Infinity]], {size: 0.1, strength: 1})", "must be finite"),
+    ("surface.stroke([[0.1, Infinity]], {size: 0.1, strength: 1})", "within 64 charts"),
     ("surface.extend([[0.1, 0.1]])", "begin one first"),
     ("surface.setRelation(new Float32Array(47))", "47 values"),
     ("surface.setRelation(new Float32Array(48).fill(NaN))", "holds NaN"),
