@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from canvas.strokes import Point, Recording, Stroke
 from tests.kernels import reference
@@ -238,7 +240,7 @@ def test_frames_stop_at_rest_and_while_hidden(painter: Painter) -> None:
         surface.setField(new Float32Array(48), [0, 1]); {pause} count();      // 2: one frame
         surface.stroke([[0.5, 0.5]], {{size: 0.1, strength: 1}}); {pause} count(); await rest(); count();  // 3, 4
         {pause} count();                                                      // 5: at rest again
-        hide(true); surface.stroke([[0.2, 0.5]], {{size: 0.1, strength: 1}}); {pause} count();  // 6: nobody looks
+        hide(true); surface.stroke([[0.2, 0.5]], {{size: 0.1, strength: 1}}); {pause} surface.frame(); count();  // 6
         hide(false); {pause} count();                                         // 7
         return counts;""")
     assert counts[0] == counts[1] == counts[2] - 1
@@ -272,16 +274,16 @@ def test_the_picture_has_device_pixels(playwright: Any, port: int) -> None:
     running.close()
 
 
+def screenshot(painter: Painter) -> A:
+    painter.run("await rest(); await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);")
+    shot = Image.open(BytesIO(painter.page.locator("canvas").screenshot())).convert("RGB")
+    return np.asarray(shot, np.float64)
+
+
 def test_what_is_on_screen_is_what_is_read(painter: Painter) -> None:
-    from io import BytesIO
-
-    from PIL import Image
-
     for points, brush in some_strokes():
         painter.stroke(points, **brush)
-    pixels = painter.pixels()
-    shot = Image.open(BytesIO(painter.page.locator("canvas").screenshot())).convert("RGB")
-    assert np.abs(np.asarray(shot, np.float64) - pixels[..., :3]).max() <= 1
+    assert np.abs(screenshot(painter) - painter.pixels()[..., :3]).max() <= 1
 
 
 def test_other_tables_change_the_colours(painter: Painter) -> None:
@@ -322,7 +324,7 @@ def test_a_lost_device_heals_with_the_same_pixels(open_painter: Open) -> None:
 
 def test_a_stroke_goes_on_while_the_device_is_replaced(open_painter: Open) -> None:
     painter = open_painter()
-    (points, brush) = some_strokes()[0]
+    points, brush = [[0.1 + 0.1 * i, 0.5] for i in range(7)], {"size": 0.05, "strength": 1}
     painter.run("""const [points, brush] = a, generation = surface.generation;
         surface.begin(brush);
         surface.extend(points.slice(0, 2));
@@ -330,7 +332,11 @@ def test_a_stroke_goes_on_while_the_device_is_replaced(open_painter: Open) -> No
         await new Promise((r) => setTimeout(r));
         surface.extend(points.slice(2, 4));
         while (surface.generation === generation || !surface.device) await new Promise((r) => setTimeout(r, 5));
-        surface.extend(points.slice(4));
+        await surface.relation();
+        surface.extend(points.slice(4, 5));
+        surface.device.destroy();                            // and once more in the same stroke
+        await new Promise((r) => setTimeout(r));
+        surface.extend(points.slice(5));
         surface.end();""", [points, brush])
     assert close(painter.relation(), reference.area_mean(painted([(points, brush)]), BANDS, SHEETS))
     painter.run("surface.undo()")
@@ -339,10 +345,13 @@ def test_a_stroke_goes_on_while_the_device_is_replaced(open_painter: Open) -> No
 
 def test_callbacks_of_an_older_engine_are_ignored(open_painter: Open) -> None:
     painter = open_painter()
-    painter.run("""const old = surface.device;
+    same = painter.run("""const old = surface.device;
         surface.release();
+        const generation = surface.generation;
         await old.lost;
-        await new Promise((r) => setTimeout(r, 50));""")
+        await new Promise((r) => setTimeout(r, 50));
+        return surface.generation === generation;""")
+    assert same
     assert painter.run("return [surface.device, told]") == [None, []]
 
 
@@ -365,6 +374,7 @@ def test_a_canvas_of_the_other_byte_order_shows_the_same(open_painter: Open) -> 
     painter.stroke([[0.5, 0.5]], size=0.2, strength=2)
     want = shown(painted([([[0.5, 0.5]], {"size": 0.2, "strength": 2})]), np.zeros((BANDS, SHEETS)))
     assert np.abs(painter.pixels() - want).max() <= 1
+    assert np.abs(screenshot(painter) - want[..., :3]).max() <= 1
 
 
 RING = """
