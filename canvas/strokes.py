@@ -44,6 +44,13 @@ class Stamp(NamedTuple):
     strength: float
 
 
+class Deposit(NamedTuple):
+    """One pointer event: its stamps, and what the heaviest adds or, as a share, takes away at full weight."""
+
+    stamps: list[Stamp]
+    amount: float
+
+
 @dataclass(frozen=True)
 class Stroke:
     """One stroke of a brush.
@@ -89,24 +96,30 @@ class Stroke:
         if type(self.sign) is not int or self.sign not in (1, -1):
             raise StrokeError(f"sign is {self.sign!r:.60}: it is 1 or -1")
 
-    def deposits(self, width: int, height: int) -> Iterator[list[Stamp]]:
-        """Stamps of every pointer event that moved, on a layer of that many cells.
+    def deposits(self, width: int, height: int) -> Iterator[Deposit]:
+        """What every pointer event that moved leaves on a layer of that many cells.
 
-        A click gives the whole strength; along a path the dose follows the length, so that a line comes out alike
-        however often the pointer reports.
+        Where the pointer comes down and where it is lifted it leaves half a dose, so a click leaves one; along a path
+        the dose follows the length, so that a line comes out alike however often the pointer reports.
         """
-        radius = self.size * width
         before: Point | None = None
         for here in self.points:
-            x, y = here.x * width, here.y * height
-            from_x, from_y = (x, y) if before is None else (before.x * width, before.y * height)
-            length = math.sqrt((x - from_x) * (x - from_x) + (y - from_y) * (y - from_y))
-            if before is None or length:
-                count = min(MAX_STAMPS, max(1, math.ceil(length / (radius * SPACING))))
-                dose = 1.0 if before is None else length / (length + REACH * radius)
-                yield [_single(from_x + (x - from_x) * i / count, from_y + (y - from_y) * i / count, radius, dose)
-                       for i in range(1, count + 1)]
+            if before is None or (here.x, here.y) != (before.x, before.y):
+                yield self._deposit(before, here, width, height)
             before = here
+        yield self._deposit(None, self.points[-1], width, height)
+
+    def _deposit(self, before: Point | None, here: Point, width: int, height: int) -> Deposit:
+        radius = self.size * width
+        x, y = here.x * width, here.y * height
+        from_x, from_y = (x, y) if before is None else (before.x * width, before.y * height)
+        length = math.sqrt((x - from_x) * (x - from_x) + (y - from_y) * (y - from_y))
+        count = min(MAX_STAMPS, max(1, math.ceil(length / (radius * SPACING))))
+        dose = 0.5 if before is None else length / (length + REACH * radius)
+        weight = 1.0 if self.erase else dose
+        stamps = [_single(from_x + (x - from_x) * i / count, from_y + (y - from_y) * i / count, radius, weight)
+                  for i in range(1, count + 1)]
+        return Deposit(stamps, 1 - (1 - self.strength) ** dose if self.erase else self.sign * self.strength)
 
 
 @dataclass(frozen=True)
@@ -164,8 +177,7 @@ class Recording:
         width, height = layer_size(self.bands, self.sheets)
         layer = [0.0] * (width * height)
         for stroke in self.strokes:
-            amount = stroke.strength if stroke.erase else stroke.sign * stroke.strength
-            for stamps in stroke.deposits(width, height):
+            for stamps, amount in stroke.deposits(width, height):
                 for cell, weight in _weights(stamps, width, height).items():
                     value = layer[cell]
                     layer[cell] = value * (1 - amount * weight) if stroke.erase else (

@@ -27,10 +27,11 @@ export function brush({ size, strength, sign = 1, erase = false }) {
 }
 
 /**
- * One pointer event as a deposit, or null where the pointer stood still.
+ * One pointer event as a deposit, or null where the pointer stood still. `from` is null where it came down, and once
+ * more at the last point where it is lifted: each gives half a dose, so a click gives one.
  *
- * A click gives the whole strength; along a path the dose follows the length, so that a line comes out alike however
- * often the pointer reports: n moves of l radii give n * dose * (l + REACH) / (n * l) = 1 along the middle.
+ * Along a path the dose follows the length, so that a line comes out alike however often the pointer reports: n moves
+ * of l radii give n * dose * (l + REACH) / (n * l) = 1 along the middle.
  */
 export function deposit(from, to, { size, strength, sign, erase }, { width, height }) {
   if (![to[0], to[1]].every((value) => Math.abs(value) <= FARTHEST))
@@ -41,11 +42,12 @@ export function deposit(from, to, { size, strength, sign, erase }, { width, heig
   const length = Math.sqrt((toX - fromX) * (toX - fromX) + (toY - fromY) * (toY - fromY));
   if (from && length === 0) return null;
   const count = Math.min(MAX_STAMPS, Math.max(1, Math.ceil(length / (radius * SPACING))));
-  const dose = from ? length / (length + REACH * radius) : 1;
+  const dose = from ? length / (length + REACH * radius) : 0.5;
   const stamps = new Float32Array(4 * count);
   for (let i = 1; i <= count; i++)
-    stamps.set([fromX + ((toX - fromX) * i) / count, fromY + ((toY - fromY) * i) / count, radius, dose], 4 * (i - 1));
-  return { stamps, amount: erase ? strength : sign * strength, erase };
+    stamps.set([fromX + ((toX - fromX) * i) / count, fromY + ((toY - fromY) * i) / count, radius, erase ? 1 : dose],
+      4 * (i - 1));
+  return { stamps, amount: erase ? 1 - (1 - strength) ** dose : sign * strength, erase }; // doses of erasing multiply
 }
 
 /** A layer that is level in every cell of a relation [bands x sheets], clipped to what a layer holds. */

@@ -130,6 +130,10 @@ export class Surface extends EventTarget {
   /** The stroke is over. */
   end() {
     if (!this.#brush) return;
+    if (this.#last) {
+      this.painting.add(deposit(null, this.#last, this.#brush, this.shape), this.#engine);
+      this.#stir();
+    }
     this.#brush = null;
     this.painting.end(this.#engine);
   }

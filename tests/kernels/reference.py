@@ -66,18 +66,15 @@ def colour(layer: A, field: A, tables: A, low: float, high: float, columns: int,
 
 
 def paint(layer: A, points: list[list[float]], size: float, strength: float, sign: int = 1, erase: bool = False) -> A:
-    """A whole stroke: a click, then a deposit for every move, its dose l / (l + 16/15) for l radii."""
-    height, width = layer.shape
-    radius = size * width
-    places = np.array(points)[:, :2] * [width, height]
-    for before, here in zip([None, *places], places, strict=False):
-        way = np.zeros(2) if before is None else here - before
-        length = float(np.hypot(*way))
-        if before is not None and not length:
-            continue
-        count = max(1, int(np.ceil(8 * length / radius)))
+    """A stroke: half a dose down, half a dose up, l / (l + 16/15) for a move of l radii; erased shares multiply."""
+    places = np.array(points)[:, :2] * layer.shape[::-1]
+    radius, zero = size * layer.shape[1], np.zeros(2)
+    events = [(places[0], zero), *zip(places[1:], np.diff(places, axis=0), strict=True), (places[-1], zero)]
+    for n, (here, way) in enumerate(events):
+        length, edge = float(np.hypot(*way)) / radius, n in (0, len(events) - 1)
+        dose = 0.5 if edge else length / (length + 16 / 15)
+        count = max(1, int(np.ceil(8 * length)))
         at = here - way * (1 - np.arange(1, count + 1)[:, None] / count)
-        dose = 1.0 if before is None else length / (length + 16 / 15 * radius)
-        stamps = np.column_stack([at, np.full(count, radius), np.full(count, dose)])
-        layer = deposit(layer, stamps, strength if erase else sign * strength, erase)
+        stamps = np.column_stack([at, np.full(count, radius), np.full(count, 1 if erase else dose)])
+        layer = deposit(layer, stamps, 1 - (1 - strength) ** dose if erase else sign * strength, erase)
     return layer

@@ -151,9 +151,11 @@ def test_a_recording_replays_to_what_the_surface_paints(painter: Painter) -> Non
     assert close(painter.relation(), np.array(recording.replay()))
     stamps = painter.run("""const {brush, deposit, layerSize} = await import("/brush.js"), all = [];
         for (const {points, ...options} of a.strokes)
-          points.forEach((p, i) => all.push(...deposit(points[i - 1], p, brush(options), layerSize(6, 8)).stamps));
+          for (const [i, p] of [...points.entries(), [0, points.at(-1)]])
+            all.push(...deposit(i ? points[i - 1] : null, p, brush(options), layerSize(6, 8)).stamps);
         return all;""", recording.to_json())
-    assert stamps == [v for s in strokes for event in s.deposits(WIDTH, HEIGHT) for stamp in event for v in stamp]
+    events = [event for s in strokes for event in s.deposits(WIDTH, HEIGHT)]
+    assert stamps == [value for event in events for stamp in event.stamps for value in stamp]
 
 
 def test_one_cell_is_painted_where_the_pointer_is(painter: Painter) -> None:
