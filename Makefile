@@ -4,7 +4,7 @@ TEXT ?= corpus
 PORT ?= 5006
 BIN := .venv/bin
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-DEBIAN := chromium fonts-dejavu-core fonts-liberation iproute2
+DEBIAN := chromium fonts-dejavu-core fonts-liberation iproute2 libegl1 libvulkan1 mesa-vulkan-drivers
 
 .PHONY: serve test lint bench screenshots clean
 

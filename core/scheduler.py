@@ -7,7 +7,7 @@ import binascii
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +156,16 @@ class Fold:
         return self.relation / self.amplitude if self.amplitude else self.relation
 
 
+def fold_layers(layers: Sequence[tuple[float, Layer]]) -> Fold:
+    """Fold at least one (weight, layer), oldest first; equal layers give that layer exactly."""
+    newest = layers[-1][1].astype(np.float64)
+    moved, total = np.zeros_like(newest), 0.0
+    for weight, relation in layers:  # around the newest, so that equal layers leave no rounding behind
+        moved += weight * (relation - newest)
+        total += weight
+    return Fold(newest + moved / total)
+
+
 class Scheduler:
     """One bounded queue of layers a chart; a queue starts full of the unpainted layer.
 
@@ -206,12 +216,7 @@ class Scheduler:
         """sum w_i R_i / sum w_i in float64, oldest first; a queue of equal layers gives that layer exactly."""
         with self._lock:
             layers = tuple(self._queues[chart])
-        newest = layers[-1][1].astype(np.float64)
-        moved, total = np.zeros_like(newest), 0.0
-        for weight, relation in layers:  # around the newest, so that equal layers leave no rounding behind
-            moved += weight * (relation - newest)
-            total += weight
-        return Fold(newest + moved / total)
+        return fold_layers(layers)
 
     def state(self) -> dict[str, Any]:
         """The queues as JSON, every bit kept."""

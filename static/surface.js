@@ -1,0 +1,334 @@
+// A canvas that is painted on: one layer over a measured field, on WebGPU or, where there is none, in plain JavaScript.
+//
+//   const surface = await Surface.create(canvas, {kernels: "kernels", bands: 6, sheets: 8, tables});
+//   surface.addEventListener("backend", () => show(surface.backend, surface.reason));
+//   surface.begin({size: 0.04, strength: 0.5}); surface.extend([surface.place(event)]); surface.end();
+//
+// The page gives the canvas its size by style; width and height attributes stay alone. Listen to pointers on the canvas
+// itself: it is never replaced, because engines draw off screen and hand over bitmaps.
+
+import { REST, WAVE, brush, deposit, layerSize, spread } from "./brush.js";
+import { Painting } from "./painting.js";
+import { PlainEngine } from "./surface2d.js";
+import { GpuEngine } from "./surfacegpu.js";
+
+const LOSSES = 3; // within a minute: then the device is not worth another try
+const MOST_STEPS = 8; // of the wave in one frame
+
+export class Surface extends EventTarget {
+  /** "webgpu", "2d", or "starting" while a device is asked for. */
+  backend = "starting";
+  /** Why it is 2d; empty on WebGPU. */
+  reason = "";
+  /** Frames drawn so far. */
+  frames = 0;
+
+  #engine = null; // null while a device is asked for: operations wait in the painting
+  #ready; // promise of the engine
+  #generation = 0; // callbacks of an older engine are ignored
+  #losses = [];
+  #brush = null;
+  #last = null; // the stroke's last point
+  #moving = false;
+  #restsAt = 0;
+  #steppedAt = 0;
+  #request = 0;
+  #columns = 0;
+  #rows = 0;
+
+  /**
+   * Take over a canvas.
+   *
+   * kernels: URL of the folder with the WGSL files; bands, sheets: the frame's grid; tables: {field, painted}, two
+   * Uint8Arrays of 256 RGBA entries, the field's from low to high, the painted layer's from -3 to 3.
+   */
+  static async create(canvas, options) {
+    const surface = new Surface(canvas, options);
+    await surface.#ready;
+    return surface;
+  }
+
+  /** Use `create`. */
+  constructor(canvas, { kernels, bands, sheets, tables }) {
+    super();
+    this.canvas = canvas;
+    this.shape = { bands, sheets, ...layerSize(bands, sheets) };
+    this.kernels = String(kernels).replace(/\/$/, "");
+    this.field = { values: new Float32Array(bands * sheets), range: [0, 1] };
+    this.#checkTables(tables);
+    this.tables = tables;
+    this.painting = new Painting(new Float32Array(this.shape.width * this.shape.height));
+    this.target = canvas.getContext("bitmaprenderer");
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.observer = new ResizeObserver((entries) => this.#resized(entries.at(-1)));
+    try {
+      this.observer.observe(canvas, { box: "device-pixel-content-box" });
+    } catch {
+      this.observer.observe(canvas); // Safari measures in CSS pixels only
+    }
+    this.visible = () => this.#wake();
+    document.addEventListener("visibilitychange", this.visible);
+    this.#ready = this.#start("");
+  }
+
+  /** The GPUDevice in use, or null. */
+  get device() {
+    return this.#engine?.device ?? null;
+  }
+
+  /** Counts engines: it changes when a device was lost and replaced. */
+  get generation() {
+    return this.#generation;
+  }
+
+  /** Whether frames are being drawn, or will be as soon as the page is seen. */
+  get moving() {
+    return this.#moving;
+  }
+
+  /** Steps that `undo` can take back. */
+  get depth() {
+    return this.painting.depth;
+  }
+
+  /** Give everything back. */
+  release() {
+    this.#generation++;
+    this.observer.disconnect();
+    document.removeEventListener("visibilitychange", this.visible);
+    cancelAnimationFrame(this.#request);
+    this.#engine?.release();
+    this.#engine = null;
+  }
+
+  // --- painting ------------------------------------------------------------------------------------------------------
+
+  /** Where a pointer event lies on the chart: [turns, height]. */
+  place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height];
+  }
+
+  /** Start a stroke with a brush {size, strength, sign, erase}, see brush.js. */
+  begin(options) {
+    this.#brush = brush(options);
+    this.#last = null;
+    this.painting.begin();
+  }
+
+  /** Go on to points [x, y] in chart units, one deposit each. */
+  extend(points) {
+    if (!this.#brush) throw new Error("there is no stroke: begin one first");
+    for (const point of points) {
+      const operation = deposit(this.#last, point, this.#brush, this.shape);
+      this.#last = point;
+      if (operation) this.painting.add(operation, this.#engine);
+    }
+    this.#stir();
+  }
+
+  /** The stroke is over. */
+  end() {
+    if (!this.#brush) return;
+    if (this.#last) {
+      this.painting.add(deposit(null, this.#last, this.#brush, this.shape), this.#engine);
+      this.#stir();
+    }
+    this.#brush = null;
+    this.painting.end(this.#engine);
+  }
+
+  /** A whole stroke. */
+  stroke(points, options) {
+    this.begin(options);
+    try {
+      this.extend(points);
+    } finally {
+      this.end();
+    }
+  }
+
+  /** Take the last stroke or clearing back; false where there is none. The last 32 are kept. */
+  undo() {
+    this.end();
+    const undone = this.painting.undo();
+    if (undone) this.#restore();
+    return undone;
+  }
+
+  /** Wipe the layer; can be undone. */
+  clear() {
+    this.end();
+    this.painting.begin(new Float32Array(this.shape.width * this.shape.height));
+    this.#restore();
+  }
+
+  /** The layer's area means [bands x sheets]. */
+  relation() {
+    return this.#ask((engine) => engine.relation());
+  }
+
+  /** Restore a layer that is level in every cell of a relation; a new start: nothing before it can be undone. */
+  setRelation(relation) {
+    const layer = spread(relation, this.shape.bands, this.shape.sheets);
+    this.#brush = null;
+    this.painting = new Painting(layer);
+    this.#restore();
+  }
+
+  // --- showing -------------------------------------------------------------------------------------------------------
+
+  /** Show a measured field [bands x sheets] over a range [low, high]. */
+  setField(values, [low, high]) {
+    const { bands, sheets } = this.shape;
+    if (values.length !== bands * sheets)
+      throw new RangeError(`the field has ${values.length} values, the chart ${bands} x ${sheets}`);
+    if (!(Number.isFinite(low) && Number.isFinite(high))) throw new RangeError(`the range ${low}..${high} is not finite`);
+    this.field = { values: Float32Array.from(values), range: [low, high > low ? high : low + 1] };
+    this.#engine?.setField(this.field.values, ...this.field.range);
+    this.#wake();
+  }
+
+  /** Other colours, as for another theme. */
+  setTables(tables) {
+    this.#checkTables(tables);
+    this.tables = tables;
+    this.#engine?.setTables(tables);
+    this.#wake();
+  }
+
+  /** Draw one frame: the wave as far as the time has gone, colour, present. Calls itself again while something moves. */
+  frame(now = performance.now()) {
+    cancelAnimationFrame(this.#request);
+    this.#request = 0;
+    const engine = this.#engine;
+    if (!engine || document.hidden || !this.#columns || !this.#rows) return;
+    if (this.#moving) {
+      if (now >= this.#restsAt || this.still.matches) {
+        engine.settle();
+        this.#moving = false;
+      } else {
+        const steps = Math.max(0, Math.floor((now - this.#steppedAt) / (1000 * WAVE.dt)));
+        this.#steppedAt = steps > MOST_STEPS ? now : this.#steppedAt + steps * 1000 * WAVE.dt;
+        if (steps > 0) engine.step(Math.min(steps, MOST_STEPS));
+      }
+    }
+    this.target.transferFromImageBitmap(engine.present(this.#columns, this.#rows));
+    this.frames++;
+    if (this.#moving) this.#wake();
+  }
+
+  /** RGBA bytes of what is shown, top row first; `size` says how many. */
+  read() {
+    return this.#ask((engine) => engine.read(this.#columns, this.#rows));
+  }
+
+  /** The picture's size in device pixels. */
+  get size() {
+    return { columns: this.#columns, rows: this.#rows };
+  }
+
+  #checkTables(tables) {
+    for (const name of ["field", "painted"])
+      if (tables?.[name]?.length !== 1024) throw new RangeError(`tables.${name} needs 256 RGBA entries`);
+  }
+
+  #resized(entry) {
+    const exact = entry.devicePixelContentBoxSize?.[0], css = entry.contentBoxSize[0], ratio = devicePixelRatio;
+    let columns = exact ? exact.inlineSize : Math.round(css.inlineSize * ratio);
+    let rows = exact ? exact.blockSize : Math.round(css.blockSize * ratio);
+    const most = this.#engine?.maxPixels ?? Infinity, share = Math.min(1, Math.sqrt(most / (columns * rows)));
+    [columns, rows] = [columns, rows].map((n) => Math.min(Math.floor(n * share) || Math.min(n, 1), 8192));
+    this.measured = entry;
+    if (columns === this.#columns && rows === this.#rows) return;
+    [this.#columns, this.#rows] = [columns, rows];
+    this.frame(); // at once: a stretched frame would be seen
+  }
+
+  /** Something was painted: let it ring. */
+  #stir() {
+    const now = performance.now();
+    if (!this.#moving) this.#steppedAt = now;
+    this.#moving = true;
+    this.#restsAt = now + 1000 * REST;
+    this.#wake();
+  }
+
+  /** One frame soon; none while nobody looks. */
+  #wake() {
+    if (!this.#request && this.#engine && !document.hidden) this.#request = requestAnimationFrame((t) => this.frame(t));
+  }
+
+  // --- backends ------------------------------------------------------------------------------------------------------
+
+  #restore() {
+    if (this.#engine) this.painting.restore(this.#engine);
+    this.#stir();
+  }
+
+  /** Ask the engine; where its device goes away under the question, ask the next one. */
+  async #ask(question) {
+    for (;;) {
+      const engine = await this.#ready;
+      try {
+        return await question(engine);
+      } catch (error) {
+        const gone = engine.lost.then(() => true);
+        if (!(await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, 1000, false))]))) throw error;
+      }
+    }
+  }
+
+  /** Get an engine and bring it to where the painting is. `again` is why this is not the first. */
+  async #start(again) {
+    const generation = ++this.#generation;
+    let engine, reason = "";
+    try {
+      if (this.#losses.length >= LOSSES) throw new Unavailable(again);
+      engine = await openGpu(this.kernels, this.shape);
+    } catch (error) {
+      engine = new PlainEngine(this.shape);
+      reason = again || (error instanceof Unavailable ? error.message : `WebGPU failed: ${error.message}`);
+    }
+    if (generation !== this.#generation) {
+      engine.release(); // the surface was given back meanwhile
+      return engine;
+    }
+    engine.lost.then(() => this.#lose(generation));
+    engine.setTables(this.tables);
+    engine.setField(this.field.values, ...this.field.range);
+    this.#engine = engine;
+    this.painting.restore(engine);
+    engine.settle();
+    this.#moving = false;
+    if (this.measured) this.#resized(this.measured);
+    this.#tell(engine.name, reason);
+    this.#wake();
+    return engine;
+  }
+
+  #lose(generation) {
+    if (generation !== this.#generation) return;
+    const now = performance.now();
+    this.#losses = [...this.#losses.filter((time) => now - time < 60_000), now];
+    this.#engine = null;
+    this.#ready = this.#start("the device was lost");
+  }
+
+  #tell(backend, reason) {
+    if (backend === this.backend && reason === this.reason) return;
+    Object.assign(this, { backend, reason });
+    this.dispatchEvent(new CustomEvent("backend", { detail: { backend, reason } }));
+  }
+}
+
+/** Why there is no WebGPU, in words for the user. */
+class Unavailable extends Error {}
+
+async function openGpu(kernels, shape) {
+  if (!isSecureContext) throw new Unavailable("insecure origin: open it over https or localhost");
+  if (!navigator.gpu) throw new Unavailable("no WebGPU in this browser");
+  const adapter = await navigator.gpu.requestAdapter();
+  if (!adapter) throw new Unavailable("no adapter");
+  return GpuEngine.create(adapter, kernels, shape);
+}

@@ -1,0 +1,222 @@
+// The surface's operations on WebGPU, by the kernels that the server runs through wgpu.
+
+import { MAX_STAMPS, WAVE, assertStable } from "./brush.js";
+
+const NAMES = ["deposit", "wave", "colour", "reduce"];
+const texts = new Map(); // kernels fetched once a page
+
+/** Backend of a `Surface`; `PlainEngine` has the same methods. */
+export class GpuEngine {
+  name = "webgpu";
+  maxPixels = 1 << 24; // 64 MiB, half of what every device can bind
+  #buffers = {};
+  #groups = {};
+  #current = 0; // which of the two shown buffers is the newest
+  #size = { columns: 0, rows: 0, stride: 0 };
+  #picture = new OffscreenCanvas(1, 1);
+
+  /** Ask an adapter for a device and build everything on it. */
+  static async create(adapter, kernels, shape) {
+    assertStable(WAVE);
+    const sources = await Promise.all(NAMES.map((name) => text(`${kernels}/${name}.wgsl`)));
+    const engine = new GpuEngine(await adapter.requestDevice(), shape);
+    await engine.#build(sources);
+    return engine;
+  }
+
+  constructor(device, { width, height, bands, sheets }) {
+    Object.assign(this, { device, width, height, bands, sheets });
+    this.lost = device.lost;
+    this.format = navigator.gpu.getPreferredCanvasFormat();
+    if (Math.ceil((width * height) / 256) > device.limits.maxComputeWorkgroupsPerDimension)
+      throw new RangeError(`a layer of ${width} x ${height} cells needs more workgroups than the device has`);
+  }
+
+  release() {
+    this.device.destroy();
+  }
+
+  async #build(sources) {
+    const { device, width, height, bands, sheets } = this;
+    const pipelines = await Promise.all(sources.map((code) => device.createComputePipelineAsync({
+      layout: "auto", compute: { module: device.createShaderModule({ code }), entryPoint: "main" } })));
+    this.pipelines = Object.fromEntries(NAMES.map((name, i) => [name, pipelines[i]]));
+    const cells = 16 * Math.ceil((width * height) / 4), grid = 16 * Math.ceil((bands * sheets) / 4);
+    for (const [name, size] of Object.entries({ layer: cells, velocity: cells, shown0: cells, shown1: cells,
+      means: grid, field: grid, tables: 2048, stamps: 16 * MAX_STAMPS }))
+      this.#buffer(name, size, GPUBufferUsage.STORAGE);
+    for (const name of NAMES) this.#buffer(`${name}Params`, 48, GPUBufferUsage.UNIFORM);
+    this.#write("waveParams", params([width, height], [WAVE.dt, WAVE.speed, WAVE.stiffness, WAVE.damping]));
+    this.#write("reduceParams", params([width, height, bands, sheets]));
+    this.range = [0, 1];
+    this.#group("deposit", "deposit", ["stamps", "layer"]);
+    this.#group("reduce", "reduce", ["layer", "means"]);
+    this.#group("wave0", "wave", ["layer", "shown0", "velocity", "shown1"]);
+    this.#group("wave1", "wave", ["layer", "shown1", "velocity", "shown0"]);
+    this.context = this.#picture.getContext("webgpu");
+    this.context.configure({ device, format: this.format, alphaMode: "opaque",
+      usage: GPUTextureUsage.COPY_DST | GPUTextureUsage.COPY_SRC });
+  }
+
+  #buffer(name, size, usage) {
+    this.#buffers[name]?.destroy();
+    this.#buffers[name] = this.device.createBuffer({
+      label: name, size, usage: usage | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC });
+  }
+
+  #group(name, kernel, storage) {
+    this.#groups[name] = this.device.createBindGroup({ label: name, layout: this.pipelines[kernel].getBindGroupLayout(0),
+      entries: [`${kernel}Params`, ...storage].map((key, binding) => (
+        { binding, resource: { buffer: this.#buffers[key] } })) });
+  }
+
+  #write(name, data) {
+    this.device.queue.writeBuffer(this.#buffers[name], 0, data);
+  }
+
+  /** Encode, submit. */
+  #submit(encode) {
+    const encoder = this.device.createCommandEncoder();
+    encode(encoder);
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  #dispatch(encoder, kernel, group, x, y = 1) {
+    const pass = encoder.beginComputePass({ label: group });
+    pass.setPipeline(this.pipelines[kernel]);
+    pass.setBindGroup(0, this.#groups[group]);
+    pass.dispatchWorkgroups(x, y);
+    pass.end();
+  }
+
+  /** Submit, then bring `size` bytes to the host; `fill` encodes the copy into the buffer it is given. */
+  async #bring(size, fill) {
+    const host = this.device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+    this.#submit((encoder) => fill(encoder, host));
+    await host.mapAsync(GPUMapMode.READ);
+    const bytes = host.getMappedRange().slice(0);
+    host.destroy();
+    return bytes;
+  }
+
+  get #blocks() {
+    return Math.ceil((this.width * this.height) / 256);
+  }
+
+  setField(values, low, high) {
+    this.#write("field", values);
+    this.range = [low, high];
+  }
+
+  setTables({ field, painted }) {
+    const both = new Uint8Array(2048);
+    both.set(field.subarray(0, 1024));
+    both.set(painted.subarray(0, 1024), 1024);
+    this.#write("tables", this.#swapped(both)); // the kernel treats channels alike, so pixels come out in this order
+  }
+
+  /** RGBA to the canvas's order and back. */
+  #swapped(bytes) {
+    if (this.format === "bgra8unorm")
+      for (let i = 0; i < bytes.length; i += 4) [bytes[i], bytes[i + 2]] = [bytes[i + 2], bytes[i]];
+    return bytes;
+  }
+
+  setLayer(values) {
+    this.#write("layer", values);
+  }
+
+  async copyLayer() {
+    const size = 4 * this.width * this.height;
+    return new Float32Array(await this.#bring(size, (encoder, host) => {
+      encoder.copyBufferToBuffer(this.#buffers.layer, 0, host, 0, size);
+    }));
+  }
+
+  deposit({ stamps, amount, erase }) {
+    this.#write("stamps", stamps);
+    this.#write("depositParams", params([this.width, this.height, stamps.length / 4, Number(erase)], [amount]));
+    this.#submit((encoder) => this.#dispatch(encoder, "deposit", "deposit", this.#blocks));
+  }
+
+  /** Area mean over the grid, [bands x sheets]. */
+  async relation() {
+    const size = 4 * this.bands * this.sheets;
+    return new Float32Array(await this.#bring(size, (encoder, host) => {
+      this.#dispatch(encoder, "reduce", "reduce", Math.ceil((this.bands * this.sheets) / 4));
+      encoder.copyBufferToBuffer(this.#buffers.means, 0, host, 0, size);
+    }));
+  }
+
+  step(count) {
+    this.#submit((encoder) => {
+      for (let n = 0; n < count; n++) {
+        this.#dispatch(encoder, "wave", `wave${this.#current}`, this.#blocks);
+        this.#current = 1 - this.#current;
+      }
+    });
+  }
+
+  settle() {
+    this.#submit((encoder) => {
+      encoder.copyBufferToBuffer(this.#buffers.layer, 0, this.#buffers[`shown${this.#current}`], 0,
+        this.#buffers.layer.size);
+      encoder.clearBuffer(this.#buffers.velocity);
+    });
+  }
+
+  present(columns, rows) {
+    this.#submit((encoder) => this.#draw(encoder, columns, rows));
+    return this.#picture.transferToImageBitmap();
+  }
+
+  async read(columns, rows) {
+    const bytesPerRow = 256 * Math.ceil(columns / 64);
+    const padded = new Uint8Array(await this.#bring(bytesPerRow * rows, (encoder, buffer) => {
+      const texture = this.#draw(encoder, columns, rows);
+      encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow }, [columns, rows]);
+    }));
+    const pixels = new Uint8Array(4 * columns * rows);
+    for (let row = 0; row < rows; row++)
+      pixels.set(padded.subarray(row * bytesPerRow, row * bytesPerRow + 4 * columns), 4 * row * columns);
+    return this.#swapped(pixels);
+  }
+
+  /** Colour what is shown into the canvas's texture. */
+  #draw(encoder, columns, rows) {
+    this.#resize(columns, rows);
+    const { stride } = this.#size;
+    this.#write("colourParams", params(
+      [this.width, this.height, this.bands, this.sheets, columns, rows, stride], this.range));
+    this.#dispatch(encoder, "colour", `colour${this.#current}`, Math.ceil(stride / 256), rows);
+    const texture = this.context.getCurrentTexture();
+    encoder.copyBufferToTexture({ buffer: this.#buffers.pixels, bytesPerRow: 4 * stride }, { texture }, [columns, rows]);
+    return texture;
+  }
+
+  #resize(columns, rows) {
+    if (this.#size.columns === columns && this.#size.rows === rows) return;
+    const stride = 64 * Math.ceil(columns / 64); // a copied row starts at a multiple of 256 bytes
+    this.#size = { columns, rows, stride };
+    Object.assign(this.#picture, { width: columns, height: rows });
+    this.#buffer("pixels", 4 * stride * rows, GPUBufferUsage.STORAGE);
+    for (const which of [0, 1]) this.#group(`colour${which}`, "colour", [`shown${which}`, "field", "tables", "pixels"]);
+  }
+}
+
+/** Uniforms: whole numbers, then floats. */
+function params(whole, floats = []) {
+  const data = new DataView(new ArrayBuffer(48));
+  whole.forEach((value, i) => data.setUint32(4 * i, value, true));
+  floats.forEach((value, i) => data.setFloat32(4 * (whole.length + i), value, true));
+  return data;
+}
+
+async function text(url) {
+  if (!texts.has(url)) {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(`${url} answers ${answer.status}`);
+    texts.set(url, await answer.text());
+  }
+  return texts.get(url);
+}

@@ -1,0 +1,426 @@
+"""The surface paints, shows, undoes and heals alike on WebGPU and in plain JavaScript, and says why it is which."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from canvas.strokes import Point, Recording, Stroke
+from tests.kernels import reference
+from tests.kernels.cases import TOLERANCE, WAVE, some_tables
+from tests.kernels.conftest import launch
+
+A = NDArray[Any]
+BANDS, SHEETS = 6, 8
+HEIGHT, WIDTH = 156, 256
+TABLES = some_tables(np.random.default_rng(7))
+SETUP = """async ({bands, sheets, tables, css}) => {
+  document.body.style.margin = 0;
+  const canvas = document.createElement("canvas");
+  canvas.style.cssText = css;
+  document.body.append(canvas);
+  const {Surface} = await import("/surface.js");
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  window.surface = await Surface.create(canvas, {kernels: "/kernels", bands, sheets,
+    tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
+  window.told = [];
+  surface.addEventListener("backend", (event) => told.push(event.detail));
+  window.rest = async () => { while (surface.moving) await new Promise(requestAnimationFrame); };
+  window.text = (array) => btoa(Array.from(new Uint8Array(array.buffer), (c) => String.fromCharCode(c)).join(""));
+}"""
+
+BROWSER_SAYS = ("No available adapters.", "WebGPU canvas configured with a different format")  # by itself
+
+
+class Painter:
+    """A page with a surface."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        return self.page.evaluate(f"async (a) => {{ {script} }}", argument)
+
+    def setup(self, css: str = "display:block; width:301px; height:177px") -> None:
+        tables = [base64.b64encode(t.tobytes()).decode() for t in TABLES]
+        self.page.evaluate(SETUP, {"bands": BANDS, "sheets": SHEETS, "tables": tables, "css": css})
+
+    def stroke(self, points: list[list[float]], **brush: Any) -> None:
+        self.run("surface.stroke(a.points, a.brush)", {"points": points, "brush": brush})
+
+    def array(self, script: str, dtype: Any) -> A:
+        return np.frombuffer(base64.b64decode(self.run(f"return text(await {script})")), dtype)
+
+    def relation(self) -> A:
+        return self.array("surface.relation()", np.float32).reshape(BANDS, SHEETS)
+
+    def pixels(self) -> A:
+        self.run("await rest()")
+        size = self.run("return surface.size")
+        return self.array("surface.read()", np.uint8).reshape(size["rows"], size["columns"], 4).astype(np.float64)
+
+    @property
+    def backend(self) -> list[str]:
+        return self.run("return [surface.backend, surface.reason]")
+
+
+Open = Callable[..., Painter]
+
+
+@pytest.fixture
+def open_painter(browser: Any, plain_browser: Any, port: int) -> Iterator[Open]:
+    """Opens painters; at the end none of them may have said anything on its console."""
+    said: list[str] = []
+    contexts = []
+
+    def open_one(backend: str = "webgpu", host: str = "127.0.0.1", script: str = "", **options: Any) -> Painter:
+        context = (browser if backend == "webgpu" else plain_browser).new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.add_init_script(script)
+        page.goto(f"http://{host}:{port}/")
+        painter = Painter(page)
+        painter.setup()
+        return painter
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert [text for text in said if not text.startswith(BROWSER_SAYS)] == []
+
+
+@pytest.fixture(params=["webgpu", "2d"])
+def painter(request: pytest.FixtureRequest, open_painter: Open) -> Painter:
+    opened = open_painter(request.param)
+    assert opened.backend[0] == request.param
+    return opened
+
+
+def close(got: A, want: A) -> bool:
+    return float(np.abs(got - want).max()) <= TOLERANCE * float(np.abs(want).max() or 1)
+
+
+def some_strokes(seed: int = 8) -> list[tuple[list[list[float]], dict[str, Any]]]:
+    rng = np.random.default_rng(seed)
+    strokes = []
+    for i in range(6):
+        start, way = rng.uniform(0, 1, 2), rng.uniform(-0.5, 0.5, 2)
+        points = [(start + way * t + 0.02 * rng.normal(size=2)).tolist() for t in np.linspace(0, 1, 7)]
+        brush = {"size": float(rng.uniform(0.01, 0.12)), "strength": float(rng.uniform(0.2, 1)), "erase": i == 4,
+                 "sign": int(rng.choice([-1, 1]))}
+        strokes.append((points, brush))
+    return strokes
+
+
+def painted(strokes: list[tuple[list[list[float]], dict[str, Any]]]) -> A:
+    layer = np.zeros((HEIGHT, WIDTH))
+    for points, brush in strokes:
+        layer = reference.paint(layer, points, **brush)
+    return layer
+
+
+def shown(layer: A, field: A, low: float = 0, high: float = 1, columns: int = 301, rows: int = 177) -> A:
+    return reference.colour(layer, field, TABLES, low, high, columns, rows)
+
+
+def test_strokes_come_back_as_relation_and_pixels(painter: Painter) -> None:
+    field = np.random.default_rng(9).uniform(0, 2, (BANDS, SHEETS)).astype(np.float32)
+    painter.run("surface.setField(new Float32Array(a), [0.2, 1.9])", field.ravel().tolist())
+    for points, brush in some_strokes():
+        painter.stroke(points, **brush)
+    layer = painted(some_strokes())
+    assert np.abs(layer).max() > 0.5
+    assert close(painter.relation(), reference.area_mean(layer, BANDS, SHEETS))
+    assert np.abs(painter.pixels() - shown(layer, field, 0.2, 1.9)).max() <= 1
+
+
+def test_a_recording_replays_to_what_the_surface_paints(painter: Painter) -> None:
+    strokes = tuple(Stroke(tuple(Point(*p, i / 60) for i, p in enumerate(points)), **brush)
+                    for points, brush in some_strokes(11))
+    recording = Recording(BANDS, SHEETS, strokes)
+    painter.run("for (const {points, ...brush} of a.strokes) surface.stroke(points, brush)", recording.to_json())
+    assert close(painter.relation(), np.array(recording.replay()))
+    stamps = painter.run("""const {brush, deposit, layerSize} = await import("/brush.js"), all = [];
+        for (const {points, ...options} of a.strokes)
+          for (const [i, p] of [...points.entries(), [0, points.at(-1)]])
+            all.push(...deposit(i ? points[i - 1] : null, p, brush(options), layerSize(6, 8)).stamps);
+        return all;""", recording.to_json())
+    events = [event for s in strokes for event in s.deposits(WIDTH, HEIGHT)]
+    assert stamps == [value for event in events for stamp in event.stamps for value in stamp]
+
+
+def test_one_cell_is_painted_where_the_pointer_is(painter: Painter) -> None:
+    """Band 4, sheet 6 lies at the right, above the middle; the seam between first and last sheet is none."""
+    place = painter.run("""const box = surface.canvas.getBoundingClientRect();
+        return surface.place({clientX: box.left + 6.5 / 8 * box.width, clientY: box.top + 1.5 / 6 * box.height})""")
+    np.testing.assert_allclose(place, [6.5 / 8, 4.5 / 6], atol=1e-6)
+    painter.stroke([place], size=0.05, strength=2)
+    relation = painter.relation()
+    assert np.unravel_index(relation.argmax(), relation.shape) == (4, 6)
+    painter.run("surface.clear()")
+    painter.stroke([[1.0, 0.1]], size=0.05, strength=2)
+    relation = painter.relation()
+    assert relation[0, 0] == pytest.approx(relation[0, 7], rel=1e-5)
+    assert relation[0, 0] > 0.1
+
+
+def test_undo_erase_and_clear(painter: Painter) -> None:
+    strokes = some_strokes()
+    steps = [reference.area_mean(painted(strokes[:n]), BANDS, SHEETS) for n in range(len(strokes) + 1)]
+    for points, brush in strokes:
+        painter.stroke(points, **brush)
+    painter.run("surface.clear()")
+    assert not painter.relation().any()
+    assert painter.run("return [surface.undo(), surface.depth]") == [True, len(strokes)]
+    for want in reversed(steps):
+        assert close(painter.relation(), want)
+        painter.run("surface.undo()")
+    assert not painter.pixels()[..., :3].std(axis=(0, 1)).any()
+    assert painter.run("return surface.undo()") is False
+    painter.stroke([[0.3, 0.5]], size=0.2, strength=2)
+    painter.stroke([[0.3, 0.5]], size=0.5, strength=1, erase=True)
+    layer = painted([([[0.3, 0.5]], {"size": 0.2, "strength": 2}),
+                     ([[0.3, 0.5]], {"size": 0.5, "strength": 1, "erase": True})])
+    assert close(painter.relation(), reference.area_mean(layer, BANDS, SHEETS))
+    assert np.abs(layer).max() < 0.1
+
+
+def test_strokes_undone_before_their_layer_is_read_back(painter: Painter) -> None:
+    strokes = some_strokes()
+    painter.run("""for (const [points, brush] of a) surface.stroke(points, brush);
+                   surface.undo(); surface.undo(); surface.stroke(...a[0]);""", strokes)
+    assert close(painter.relation(), reference.area_mean(painted([*strokes[:-2], strokes[0]]), BANDS, SHEETS))
+
+
+def test_undo_keeps_the_last_32(painter: Painter) -> None:
+    undone = painter.run("""for (let i = 0; i < 40; i++) {
+          surface.stroke([[i / 40, 0.5]], {size: 0.02, strength: 1});
+          await surface.relation();
+        }
+        let undone = 0;
+        while (surface.undo()) undone++;
+        return undone;""")
+    assert undone == 32
+    layer = painted([([[i / 40, 0.5]], {"size": 0.02, "strength": 1}) for i in range(8)])
+    assert close(painter.relation(), reference.area_mean(layer, BANDS, SHEETS))
+
+
+def test_a_relation_is_restored_and_clipped(painter: Painter) -> None:
+    relation = np.random.default_rng(10).uniform(-4, 4, (BANDS, SHEETS)).astype(np.float32)
+    painter.stroke([[0.5, 0.5]], size=0.1, strength=1)
+    painter.run("surface.setRelation(new Float32Array(a))", relation.ravel().tolist())
+    assert painter.run("return surface.depth") == 0
+    assert close(painter.relation(), np.clip(relation, -3, 3))
+
+
+def test_a_line_does_not_depend_on_how_often_the_pointer_reports(painter: Painter) -> None:
+    relations = []
+    for count in (12, 48, 384):
+        painter.run("surface.clear()")
+        painter.stroke([[0.1 + 0.7 * t, 0.4] for t in np.linspace(0, 1, count)], size=0.08, strength=0.5)
+        relations.append(painter.relation())
+    for other in relations[1:]:
+        assert np.abs(relations[0] - other).max() < 0.1 * np.abs(relations[0]).max()
+
+
+def test_frames_stop_at_rest_and_while_hidden(painter: Painter) -> None:
+    pause = "await new Promise((r) => setTimeout(r, 150));"
+    counts = painter.run(f"""const counts = [], count = () => counts.push(surface.frames);
+        const hide = (hidden) => {{
+          Object.defineProperty(document, "hidden", {{configurable: true, get: () => hidden}});
+          document.dispatchEvent(new Event("visibilitychange")); }};
+        {pause} count(); {pause} count();                                     // 0, 1: nothing moves
+        surface.setField(new Float32Array(48), [0, 1]); {pause} count();      // 2: one frame
+        surface.stroke([[0.5, 0.5]], {{size: 0.1, strength: 1}}); {pause} count(); await rest(); count();  // 3, 4
+        {pause} count();                                                      // 5: at rest again
+        hide(true); surface.stroke([[0.2, 0.5]], {{size: 0.1, strength: 1}}); {pause} surface.frame(); count();  // 6
+        hide(false); {pause} count();                                         // 7
+        return counts;""")
+    assert counts[0] == counts[1] == counts[2] - 1
+    assert counts[2] < counts[3] < counts[4] == counts[5] == counts[6] < counts[7]
+
+
+def test_reduced_motion_shows_the_stroke_at_once(painter: Painter) -> None:
+    painter.page.emulate_media(reduced_motion="reduce")
+    painter.stroke([[0.5, 0.5]], size=0.2, strength=2)
+    assert painter.run("await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);"
+                       "return surface.moving") is False
+    want = shown(painted([([[0.5, 0.5]], {"size": 0.2, "strength": 2})]), np.zeros((BANDS, SHEETS)))
+    assert np.abs(painter.pixels() - want).max() <= 1
+
+
+def test_the_picture_follows_the_size(painter: Painter) -> None:
+    painter.run("surface.canvas.style.width = '200px'; await new Promise((r) => setTimeout(r, 200));")
+    painter.stroke([[0.5, 0.5]], size=0.1, strength=2)
+    want = shown(painted([([[0.5, 0.5]], {"size": 0.1, "strength": 2})]), np.zeros((BANDS, SHEETS)), 0, 1, 200, 177)
+    assert np.abs(painter.pixels() - want).max() <= 1
+    painter.run("surface.canvas.style.display = 'none'; await new Promise((r) => setTimeout(r, 100));"
+                "surface.stroke([[0.1, 0.1]], {size: 0.1, strength: 1}); await new Promise((r) => setTimeout(r, 100));")
+
+
+def test_the_picture_has_device_pixels(playwright: Any, port: int) -> None:
+    running = launch(playwright, ["--disable-gpu", "--force-device-scale-factor=2"])  # emulation leaves the box alone
+    painter = Painter(running.new_context(no_viewport=True).new_page())
+    painter.page.goto(f"http://127.0.0.1:{port}/")
+    painter.setup()
+    assert painter.pixels().shape == (354, 602, 4)
+    running.close()
+
+
+def screenshot(painter: Painter) -> A:
+    painter.run("await rest(); await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);")
+    shot = Image.open(BytesIO(painter.page.locator("canvas").screenshot())).convert("RGB")
+    return np.asarray(shot, np.float64)
+
+
+def test_what_is_on_screen_is_what_is_read(painter: Painter) -> None:
+    for points, brush in some_strokes():
+        painter.stroke(points, **brush)
+    assert np.abs(screenshot(painter) - painter.pixels()[..., :3]).max() <= 1
+
+
+def test_other_tables_change_the_colours(painter: Painter) -> None:
+    before = painter.pixels()
+    painter.run("surface.setTables({field: surface.tables.painted, painted: surface.tables.field})")
+    want = np.broadcast_to(TABLES[1][0], before.shape).astype(np.float64)
+    assert np.abs(painter.pixels()[..., :3] - want[..., :3]).max() <= 1
+    assert np.abs(before - painter.pixels()).max() > 8
+
+
+def test_a_lost_device_heals_with_the_same_pixels(open_painter: Open) -> None:
+    painter = open_painter()
+    strokes = some_strokes()
+    for points, brush in strokes[:-1]:
+        painter.stroke(points, **brush)
+    before = painter.pixels()
+    layer = reference.area_mean(painted(strokes), BANDS, SHEETS)
+    for losses in (1, 2):
+        healed = painter.run("""const old = surface.device, generation = surface.generation;
+            old.destroy();
+            surface.frame();                                     // a frame on the dead device harms nothing
+            const asked = surface.relation();                    // asked on the old, answered by the new
+            while (surface.generation === generation || !surface.device) await new Promise((r) => setTimeout(r, 5));
+            await asked;
+            return [surface.device !== old, surface.backend, told.length];""")
+        assert healed == [True, "webgpu", 0], losses
+        np.testing.assert_array_equal(painter.pixels(), before)
+        assert close(painter.relation(), reference.area_mean(painted(strokes[:-1]), BANDS, SHEETS))
+    painter.run("surface.stroke(...a); surface.device.destroy();", strokes[-1])  # not read back yet
+    painter.page.wait_for_function("surface.backend === '2d'")
+    assert painter.backend == ["2d", "the device was lost"]
+    assert painter.run("return told") == [{"backend": "2d", "reason": "the device was lost"}]
+    assert close(painter.relation(), layer)
+    assert np.abs(painter.pixels() - shown(painted(strokes), np.zeros((BANDS, SHEETS)))).max() <= 1
+    painter.run("surface.undo()")
+    assert np.abs(painter.pixels() - before).max() <= 1
+
+
+def test_a_stroke_goes_on_while_the_device_is_replaced(open_painter: Open) -> None:
+    painter = open_painter()
+    points, brush = [[0.1 + 0.1 * i, 0.5] for i in range(7)], {"size": 0.05, "strength": 1}
+    painter.run("""const [points, brush] = a, generation = surface.generation;
+        surface.begin(brush);
+        surface.extend(points.slice(0, 2));
+        surface.device.destroy();
+        await new Promise((r) => setTimeout(r));
+        surface.extend(points.slice(2, 4));
+        while (surface.generation === generation || !surface.device) await new Promise((r) => setTimeout(r, 5));
+        await surface.relation();
+        surface.extend(points.slice(4, 5));
+        surface.device.destroy();                            // and once more in the same stroke
+        await new Promise((r) => setTimeout(r));
+        surface.extend(points.slice(5));
+        surface.end();""", [points, brush])
+    assert close(painter.relation(), reference.area_mean(painted([(points, brush)]), BANDS, SHEETS))
+    painter.run("surface.undo()")
+    assert not painter.relation().any()
+
+
+def test_callbacks_of_an_older_engine_are_ignored(open_painter: Open) -> None:
+    painter = open_painter()
+    same = painter.run("""const old = surface.device;
+        surface.release();
+        const generation = surface.generation;
+        await old.lost;
+        await new Promise((r) => setTimeout(r, 50));
+        return surface.generation === generation;""")
+    assert same
+    assert painter.run("return [surface.device, told]") == [None, []]
+
+
+@pytest.mark.parametrize(("backend", "host", "script", "reason"), [
+    ("2d", "127.0.0.1", "", "no adapter"),
+    ("webgpu", "canvas.test", "", "insecure origin: open it over https or localhost"),
+    ("webgpu", "127.0.0.1", "Object.defineProperty(Navigator.prototype, 'gpu', {get: () => undefined})",
+     "no WebGPU in this browser"),
+    ("webgpu", "127.0.0.1", "GPUAdapter.prototype.requestDevice = async () => { throw new Error('it hung'); }",
+     "WebGPU failed: it hung"),
+])
+def test_the_reason_for_2d_is_given(open_painter: Open, backend: str, host: str, script: str, reason: str) -> None:
+    assert open_painter(backend, host, script).backend == ["2d", reason]
+
+
+def test_a_canvas_of_the_other_byte_order_shows_the_same(open_painter: Open) -> None:
+    painter = open_painter("webgpu", script="""if (navigator.gpu) {
+        const other = navigator.gpu.getPreferredCanvasFormat() === "rgba8unorm" ? "bgra8unorm" : "rgba8unorm";
+        GPU.prototype.getPreferredCanvasFormat = () => other; }""")
+    painter.stroke([[0.5, 0.5]], size=0.2, strength=2)
+    want = shown(painted([([[0.5, 0.5]], {"size": 0.2, "strength": 2})]), np.zeros((BANDS, SHEETS)))
+    assert np.abs(painter.pixels() - want).max() <= 1
+    assert np.abs(screenshot(painter) - want[..., :3]).max() <= 1
+
+
+RING = """
+  const {PlainEngine} = await import("/surface2d.js"), {GpuEngine} = await import("/surfacegpu.js");
+  const shape = surface.shape, adapter = await navigator.gpu?.requestAdapter();
+  const engine = adapter ? await GpuEngine.create(adapter, "/kernels", shape) : new PlainEngine(shape);
+  engine.setTables(surface.tables);
+  engine.deposit({stamps: new Float32Array([250, 80, 30, 1]), amount: 2.5, erase: false});
+  engine.step(3); engine.step(2);
+  const pixels = await engine.read(301, 177);
+  engine.release();
+  return text(pixels);"""
+
+
+def test_the_shown_layer_rings_as_the_reference_does(painter: Painter) -> None:
+    layer = reference.deposit(np.zeros((HEIGHT, WIDTH)), np.array([[250, 80, 30, 1]]), 2.5, False)
+    u, velocity = np.zeros_like(layer), np.zeros_like(layer)
+    for _ in range(5):
+        velocity, u = reference.wave(layer, u, velocity, **WAVE)
+    got = np.frombuffer(base64.b64decode(painter.run(RING)), np.uint8).reshape(177, 301, 4)
+    assert 0.1 < u.max() < 2.4
+    assert np.abs(got - shown(u, np.zeros((BANDS, SHEETS)))).max() <= 1
+
+
+def test_the_host_asserts_the_bound_of_the_wave(painter: Painter) -> None:
+    constants = painter.run("return (await import('/brush.js')).WAVE")
+    assert constants == pytest.approx(WAVE)
+    with pytest.raises(Exception, match="the wave is unstable"):
+        painter.run("const {assertStable, WAVE} = await import('/brush.js'); assertStable({...WAVE, dt: 1 / 200})")
+
+
+@pytest.mark.parametrize(("script", "sentence"), [
+    ("surface.begin({size: 0, strength: 1})", "size is 0"),
+    ("surface.begin({size: 0.1, strength: NaN})", "strength is NaN"),
+    ("surface.begin({size: 0.1, strength: 2, erase: true})", "strength is 2"),
+    ("surface.begin({size: 0.1, strength: 1, sign: 0})", "sign is 0"),
+    ("surface.stroke([[0.1, Infinity]], {size: 0.1, strength: 1})", "within 64 charts"),
+    ("surface.extend([[0.1, 0.1]])", "begin one first"),
+    ("surface.setRelation(new Float32Array(47))", "47 values"),
+    ("surface.setRelation(new Float32Array(48).fill(NaN))", "holds NaN"),
+    ("surface.setField(new Float32Array(3), [0, 1])", "3 values"),
+    ("surface.setField(new Float32Array(48), [0, NaN])", "not finite"),
+    ("surface.setTables({field: surface.tables.field})", "tables.painted"),
+])
+def test_wrong_values_are_named(open_painter: Open, script: str, sentence: str) -> None:
+    with pytest.raises(Exception, match=sentence):
+        open_painter("2d").run(script)
