@@ -4,13 +4,14 @@ import {Channel} from "./channel.js"
 import {drawLoss, restyle, Table} from "./charts.js"
 import {drawDoctor} from "./doctor.js"
 import {$, el, tips, toast} from "./dom.js"
+import {Paint} from "./paint.js"
 import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
 import {Form, Runs} from "./runs.js"
 
 const FIGURES = ["loss", "atlas", "history", "comparison"]
 const SLOW = 250 // ms between two drawings of the curves
-const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "arrows on the atlas": "move the cell that is read out", "?": "these keys"}
+const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter on the atlas": "move the cell, stamp the brush there", "?": "these keys"}
 
 export function start(link) {
   const page = new Page(link)
@@ -25,6 +26,7 @@ class Page {
     this.bar = new Bar(ask, toast)
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
+    this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
     this.runs = new Runs(ask)
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
@@ -35,6 +37,7 @@ class Page {
     $("theme").addEventListener("click", () => this.theme())
     $("help").addEventListener("click", () => $("help-dialog").showModal())
     $("snapshot").addEventListener("click", () => this.snapshot())
+    $("twin").addEventListener("click", () => this.twin())
     $("doctor-again").addEventListener("click", () => drawDoctor(ask))
     addEventListener("hashchange", () => this.route())
     addEventListener("keydown", (event) => this.key(event))
@@ -100,6 +103,10 @@ class Page {
     else if (said.type === "facts") this.begin(said)
     else if (said.type === "history") this.atlas.forget()
     else if (said.type === "sample") drawSample(said)
+    else if (said.type === "layer") this.paint.takeLayer(said)
+    else if (said.type === "strokes") this.paint.takeStrokes(said.strokes)
+    else if (said.type === "gains") this.paint.takeGains(said)
+    else if (said.type === "effect") this.paint.takeEffect(said)
     else if (said.type === "problem") this.notice(said.reason)
   }
 
@@ -107,7 +114,12 @@ class Page {
     this.facts = facts
     this.run = facts.run
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
+    this.paint.begin(facts)
     this.atlas.begin(facts)
+    $("effect-empty").hidden = false
+    $("effect").hidden = $("twin").hidden = true
+    $("effect-curves").replaceChildren()
+    $("effect-text").textContent = ""
     $("sample").replaceChildren()
     $("sample-step").textContent = ""
     this.runs.shown = facts.run
@@ -128,6 +140,7 @@ class Page {
       this.hello(wanted.run)
     }
     this.runs.drawQueue(status.queue)
+    if (status.run === this.facts?.run) this.paint.heed(status.state.status)
     if (this.place.page === "runs" && before && signature(before) !== signature(status)) this.runs.refresh()
     this.explain()
   }
@@ -175,7 +188,17 @@ class Page {
     root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light"
     localStorage.setItem("theme", root.dataset.theme)
     restyle(FIGURES)
+    this.paint.theme()
     this.draw(true)
+  }
+
+  async twin() {
+    try {
+      const {twin} = await this.ask("twin")
+      toast(`The unpainted twin ${twin} runs beside this run.`)
+    } catch (error) {
+      toast(error.message)
+    }
   }
 
   notice(sentence, level = "bad") {
@@ -216,13 +239,16 @@ class Page {
   // --- keys ---
 
   key(event) {
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
+    const typing = event.target.type !== "range" && /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
+    if ((event.ctrlKey || event.metaKey) && event.key === "z" && !typing) { event.preventDefault(); this.paint.undo(); return }
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
       " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
       "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
+      v: () => this.paint.choose("look"), b: () => this.paint.choose("brush"), e: () => this.paint.choose("erase"), x: () => this.paint.turn(), u: () => this.paint.undo(), c: () => this.paint.clear(),
+      "[": () => nudge("paint-size", -1), "]": () => nudge("paint-size", 1), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key]
@@ -230,6 +256,11 @@ class Page {
     event.preventDefault()
     act()
   }
+}
+
+function nudge(id, by) {
+  const slider = $(id)
+  slider[by > 0 ? "stepUp" : "stepDown"]()
 }
 
 const signature = (status) => JSON.stringify([status.state.status, status.queue])

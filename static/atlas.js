@@ -1,5 +1,5 @@
 // The atlas: one echo large, all of them small, the history to scrub through, and a cell that is read out.
-import {$, el, short, whole} from "./dom.js"
+import {$, css, el, short, whole} from "./dom.js"
 import {clear, fill, model, set} from "./charts.js"
 import {bandColour, SEQUENTIAL, signed} from "./palettes.js"
 
@@ -27,11 +27,7 @@ export class Atlas {
       })
     }
     for (const node of document.querySelectorAll("[data-echo]")) {
-      const choose = () => {
-        this.echo = Number(node.dataset.echo)
-        for (const n of document.querySelectorAll("[data-echo]")) n.setAttribute("aria-pressed", n === node)
-        this.draw()
-      }
+      const choose = () => this.choose(Number(node.dataset.echo))
       node.addEventListener("click", choose)
       node.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); choose() } })
     }
@@ -40,9 +36,16 @@ export class Atlas {
     $("look-back").addEventListener("click", () => this.step(-1))
     $("look-next").addEventListener("click", () => this.step(1))
     $("follow").addEventListener("click", () => this.follow(this.at !== null))
+    $("play").addEventListener("click", () => this.play())
     $("fig-atlas").addEventListener("keydown", (e) => this.key(e))
-    $("fig-atlas").addEventListener("focus", () => this.drawCursor())
-    $("fig-atlas").addEventListener("blur", () => fill("cursor", {sheet: [], band: []}))
+    $("fig-atlas").addEventListener("focus", () => { this.paint.focused = true; this.drawCursor() })
+    $("fig-atlas").addEventListener("blur", () => { this.paint.focused = false; fill("cursor", {sheet: [], band: []}); this.paint.feed() })
+  }
+
+  choose(echo) {
+    this.echo = echo
+    for (const n of document.querySelectorAll("[data-echo]")) n.setAttribute("aria-pressed", Number(n.dataset.echo) === echo)
+    this.draw()
   }
 
   key(event) {
@@ -57,6 +60,16 @@ export class Atlas {
 
   drawCursor() {
     fill("cursor", {sheet: [this.cursor.sheet], band: [this.cursor.band]})
+    this.paint.feed()
+  }
+
+  // a place on the chart, x and y from 0 to 1, is read out
+  point(x, y) {
+    const {bands, sheets} = this.size
+    const cell = {band: Math.min(Math.max(Math.floor(y * bands), 0), bands - 1), sheet: ((Math.floor(x * sheets) % sheets) + sheets) % sheets}
+    if (cell.band === this.cursor.band && cell.sheet === this.cursor.sheet) return
+    this.cursor = cell
+    this.read()
   }
 
   begin(facts) {
@@ -113,6 +126,21 @@ export class Atlas {
     this.draw()
   }
 
+  // the history once more, with what was painted when
+  play() {
+    const looks = this.looks[this.kind]
+    if (this.playing || looks.length < 2) {
+      clearInterval(this.playing)
+      this.playing = null
+    } else {
+      if (this.at === null || this.at >= looks.length - 1) this.go(0)
+      this.playing = setInterval(() => {
+        if (this.at === null || this.at >= this.looks[this.kind].length - 1) { this.play(); this.follow(true) } else this.step(1)
+      }, 120)
+    }
+    $("play").setAttribute("aria-pressed", Boolean(this.playing))
+  }
+
   value(look, band, sheet, echo) {
     return look.rho[(band * this.size.sheets + sheet) * this.size.echoes + echo]
   }
@@ -129,7 +157,7 @@ export class Atlas {
     $("snapshot").disabled = !look
     if (!look || !this.facts) {
       $("readout").textContent = this.facts ? "The first look at the field comes with the run's first steps." : ""
-      for (const name of ["cells", "outline"]) fill(name, Object.fromEntries(Object.keys(model(name).data).map((k) => [k, []])))
+      for (const name of ["cells", "outline", "painted"]) fill(name, Object.fromEntries(Object.keys(model(name).data).map((k) => [k, []])))
       for (const canvas of document.querySelectorAll(".echo canvas")) canvas.width = 1
       return
     }
@@ -149,8 +177,10 @@ export class Atlas {
     fill("cells", {...cells, phase: cells.sheet.map((s) => Math.round((s * 360) / sheets)), range: cells.band.map((b) => this.bandNames[b]),
       component: cells.band.map((b, i) => this.component(b, cells.sheet[i]))})
     this.drawScale(range)
-    this.drawOutline()
+    fill("outline", this.outline())
+    this.drawPainted(look)
     this.read()
+    this.paint.show()
     set("history-now", {location: look.step, visible: this.at !== null})
   }
 
@@ -213,21 +243,33 @@ export class Atlas {
   }
 
   // the border of the cells above the threshold; at the wrap it shows on both sides
-  drawOutline() {
+  outline() {
     const lines = {x0: [], y0: [], x1: [], y1: []}
     const h = this.homology, look = this.look
-    if (this.echo === 0 && h?.step === look.step && h.kind === this.kind) {
-      const {bands, sheets} = this.size
-      const inside = (b, s) => h.labels[b][(s + sheets) % sheets] > 0
-      const add = (x0, y0, x1, y1) => { lines.x0.push(x0); lines.y0.push(y0); lines.x1.push(x1); lines.y1.push(y1) }
-      for (let b = 0; b < bands; b++) {
-        for (let s = 0; s <= sheets; s++) {
-          if (inside(b, s) !== inside(b, s - 1)) add(s - 0.5, b - 0.5, s - 0.5, b + 0.5)
-          if (b > 0 && s < sheets && inside(b, s) !== inside(b - 1, s)) add(s - 0.5, b - 0.5, s + 0.5, b - 0.5)
-        }
+    if (this.echo !== 0 || h?.step !== look.step || h.kind !== this.kind) return lines
+    const {bands, sheets} = this.size
+    const inside = (b, s) => h.labels[b][(s + sheets) % sheets] > 0
+    const add = (x0, y0, x1, y1) => { lines.x0.push(x0); lines.y0.push(y0); lines.x1.push(x1); lines.y1.push(y1) }
+    for (let b = 0; b < bands; b++) {
+      for (let s = 0; s <= sheets; s++) {
+        if (inside(b, s) !== inside(b, s - 1)) add(s - 0.5, b - 0.5, s - 0.5, b + 0.5)
+        if (b > 0 && s < sheets && inside(b, s) !== inside(b - 1, s)) add(s - 0.5, b - 0.5, s + 0.5, b - 0.5)
       }
     }
-    fill("outline", lines)
+    return lines
+  }
+
+  // the layer that was in force at this look, a square a cell as large as its strength
+  drawPainted(look) {
+    const layer = this.paint.at(look.step), marks = {sheet: [], band: [], size: [], colour: []}
+    layer?.forEach((value, i) => {
+      if (Math.abs(value) < 0.05) return
+      marks.sheet.push(i % this.size.sheets)
+      marks.band.push(Math.floor(i / this.size.sheets))
+      marks.size.push(0.8 * Math.sqrt(Math.min(Math.abs(value), 3) / 3))
+      marks.colour.push(css(value > 0 ? "--accent" : "--paper"))
+    })
+    fill("painted", marks)
   }
 
   read() {
@@ -239,7 +281,13 @@ export class Atlas {
     const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
     $("readout").replaceChildren(...pair("band", this.bandNames[band]), ...pair("phase", `${Math.round((360 * sheet) / this.size.sheets)}°`),
       ...pair("echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`), ...pair("density", short(density)),
-      ...pair("component", this.component(band, sheet)), ...(h ? pair("pieces", `${h.b0}`) : []), ...(h ? pair("loops", `${h.b1}`) : []))
+      ...pair("component", this.component(band, sheet)), ...this.gain(band, sheet).flatMap((g) => pair("painted gain", g)), ...(h ? pair("pieces", `${h.b0}`) : []), ...(h ? pair("loops", `${h.b1}`) : []))
+  }
+
+  // what is painted on a cell, as a factor; nothing where nothing is
+  gain(band, sheet) {
+    const value = (this.at === null ? this.paint.layer : this.paint.at(this.look.step))?.[band * this.size.sheets + sheet] ?? 0
+    return Math.abs(value) < 0.005 ? [] : [`× ${(2 ** value).toFixed(2)}`]
   }
 
   // hovering moves the cell that is read out

@@ -21,11 +21,20 @@ export class Channel {
 
   // ask the server for something; resolves with its answer, rejects with its sentence
   ask(command, args = {}) {
+    return this.send((sequence) => text("command", {do: command, ...args}, sequence))
+  }
+
+  // a painted layer: {chart, shape, values, depth, frame}; resolves once it is on disk
+  paint(layer) {
+    return this.send((sequence) => ({kind: "patch", dtype: "f32", coherence: 1, time: Date.now() / 1000, sequence, ...layer}))
+  }
+
+  send(message) {
     const sequence = ++this.sequence
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.settle(sequence, {ok: false, error: "The server did not answer: try again."}), ANSWER)
       this.waiting.set(sequence, {resolve, reject, timer})
-      this.model.send_msg(encode(text("command", {do: command, ...args}, sequence)))
+      this.model.send_msg(encode(message(sequence)))
     })
   }
 

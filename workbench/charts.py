@@ -88,6 +88,8 @@ def atlas() -> figure:
     rect = _add(fig, "cells-rect", Rect(x="sheet", y="band", width=1, height=1, line_width=1, fill_color=value,
                                         line_color=value),
                 _source("cells", "sheet", "band", "value", "phase", "range", "component"))
+    _add(fig, "painted-rect", Rect(x="sheet", y="band", width="size", height="size", fill_color="colour",
+                                   line_color=None), _source("painted", "sheet", "band", "size", "colour"))
     outline = _source("outline", "x0", "y0", "x1", "y1")
     for layer, width in (("outline-halo", 4), ("outline-line", 1.5)):
         _add(fig, layer, Segment(x0="x0", y0="y0", x1="x1", y1="y1", line_width=width, line_cap="round"), outline)

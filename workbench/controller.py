@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -50,6 +53,7 @@ class Controller:
         self._summaries: dict[Path, tuple[object, Answer]] = {}
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
+        self._twins: dict[Path, str] = {}  # run -> the run that it is the twin of, "" for none
         self._painting = threading.Lock()
 
     # --- runs ---------------------------------------------------------------------------------------------------------
@@ -121,6 +125,32 @@ class Controller:
             if painter is None:
                 painter = self._painters[watch.folder.path] = Painter(watch.folder)
             return {"seq": painter.paint(layer, coherence=coherence)["seq"]}
+
+    def twin(self, watch: RunWatch) -> Answer:
+        """Start the run's unpainted twin, or go on with it: a process of its own beside the painted run."""
+        from core.runs.twin import make_twin
+
+        known = self.twin_of(watch.folder)
+        twin = known or make_twin(watch.folder)
+        self._twins[twin.path] = watch.folder.id
+        if twin.status() in (*LIVE, "finished"):
+            return {"twin": twin.id}
+        send(twin, "start")
+        with open(self.store.root / "worker.log", "ab") as log:
+            trainer = subprocess.Popen([sys.executable, "-m", "core.runs.trainer", str(twin.path)], stdout=log,
+                                       stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        threading.Thread(target=trainer.wait, daemon=True).start()  # else it stays a zombie when it ends
+        return {"twin": twin.id}
+
+    def twin_of(self, folder: RunFolder) -> RunFolder | None:
+        """The run's unpainted twin, where there is one."""
+        for other in self.store.list():
+            if other.path not in self._twins:
+                with contextlib.suppress(ZSpaceError):
+                    self._twins[other.path] = other.read_config().get("twin", {}).get("of", "")
+            if self._twins.get(other.path) == folder.id:
+                return other
+        return None
 
     def go_on(self, run: str) -> Answer:
         """Queue the rest of a stopped, interrupted or failed run."""

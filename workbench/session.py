@@ -22,10 +22,12 @@ from canvas.codec import Message, Refusal
 from core.errors import ZSpaceError
 from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
-from workbench.watch import RunWatch
+from workbench.effect import effect
+from workbench.watch import RunWatch, open_watch
 
 log = logging.getLogger(__name__)
 IN_FLIGHT = 2
+EFFECT_SECONDS = 1.0
 QUIET_SECONDS = 0.5  # a page hears from the server at least this often, so that it can tell a dead one
 COMMANDS_PER_SECOND, COMMAND_BURST = 20.0, 40.0
 SERIES = ("train", "validation", "looks")
@@ -46,7 +48,9 @@ class Session:
         self.watch: RunWatch | None = None
         self.closed = False
         self._open = False  # nothing is sent, and nothing started, before a real page has said hello
-        self._next: tuple[RunWatch | None] | None = None  # the run to turn to, handed over by a command's thread
+        # the run to turn to and its twin, handed over by a command's thread
+        self._next: tuple[RunWatch | None, RunWatch | None] | None = None
+        self.twin: RunWatch | None = None
         self._batch, self._received = 0, 0
         self._in_flight: dict[int, float] = {}
         self._latencies: deque[float] = deque(maxlen=32)
@@ -61,6 +65,8 @@ class Session:
         """The page has nothing of the current run yet."""
         self._sent: dict[str, tuple[int, int]] = dict.fromkeys(SERIES, (-1, 0))
         self._fields, self._sample_step, self._facts_sent = (-1, 0), -1, False
+        self._strokes_sent, self._layer_sent, self._effect_sent, self._effect_at = 0, 0, "", 0.0
+        self._gains_sent: dict[str, Any] | None = None
         self._shown: dict[str, Any] = {}
 
     # --- going out ----------------------------------------------------------------------------------------------------
@@ -68,7 +74,7 @@ class Session:
     def tick(self) -> None:
         """Send what is new, if the page keeps up."""
         if self._next is not None and not self.closed:
-            (self.watch,), self._next, self._open = self._next, None, True
+            (self.watch, self.twin), self._next, self._open = self._next, None, True
             self._forget()
         if not self._open or self.closed:
             return
@@ -129,6 +135,7 @@ class Session:
         for name in SERIES:
             parts += self._series(name)
         parts += self._field_frames()
+        parts += self._painting()
         sample = watch.sample
         if sample is not None and sample.step != self._sample_step:
             self._sample_step = sample.step
@@ -161,6 +168,33 @@ class Session:
         if epoch != watch.field_epoch:
             parts.insert(0, codec.encode(codec.text("text", {"type": "history"})))  # begin the history anew
         return parts
+
+    def _painting(self) -> list[bytes]:
+        """Layers that took effect, the gains in force, and what they did."""
+        assert self.watch is not None
+        watch = self.watch
+        said: list[dict[str, Any]] = []
+        if watch.newest is not None and watch.newest[0] != self._layer_sent:
+            self._layer_sent = watch.newest[0]
+            said.append({"type": "layer", "seq": watch.newest[0], "relation": watch.newest[1].ravel().tolist()})
+        fresh = watch.stroke_count - self._strokes_sent
+        if fresh:
+            self._strokes_sent = watch.stroke_count
+            said.append({"type": "strokes", "strokes": [
+                {"step": p.step, "seq": p.seq, "relation": p.relation.ravel().tolist()}
+                for p in list(watch.strokes)[-fresh:]]})
+        if watch.applied is not self._gains_sent:
+            self._gains_sent = watch.applied
+            said.append({"type": "gains", **(watch.gains or {})})
+        now = time.monotonic()
+        if self.twin is not None and now - self._effect_at >= EFFECT_SECONDS:
+            self._effect_at = now
+            self.twin.poll()
+            found = effect(watch, self.twin)
+            if str(found) != self._effect_sent:
+                self._effect_sent = str(found)
+                said.append({"type": "effect", **found})
+        return [codec.encode(codec.text("text", s)) for s in said]
 
     def _reply(self, answer: Answer) -> None:
         self._send(codec.encode(codec.text("text", answer)))
@@ -247,8 +281,20 @@ class Session:
         if not self._open:
             self.controller.start_first()
         watch = self.controller.watch(_run(ask, needed=False))
-        self._next = (watch,)
+        self._next = watch, self._twin_of(watch)
         return {"run": watch.folder.id if watch else None, "choices": self.controller.choices()}
+
+    def _twin_of(self, watch: RunWatch | None) -> RunWatch | None:
+        """The watcher of a run's twin."""
+        twin = None if watch is None else self.controller.twin_of(watch.folder)
+        return None if twin is None else open_watch(twin)
+
+    def ask_twin(self, ask: Answer) -> Answer:
+        """Start the shown run's unpainted twin; its differences come with the next batches."""
+        watch = self._watched()
+        answer = self.controller.twin(watch)
+        self.twin = self._twin_of(watch)
+        return answer
 
     def look(self, ask: Answer) -> Answer:
         """Homology of a look."""
@@ -312,7 +358,7 @@ def _steer(do: str) -> Callable[[Session, Answer], Answer]:
 
 
 COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
-    "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot,
+    "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot, "twin": Session.ask_twin,
     "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(_run(ask)),
     "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
     "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import statistics
@@ -14,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from canvas.projector import CanvasProjector
 from core.atlas import ZAtlas
-from core.errors import RunError
+from core.errors import PatchError, RunError
 from core.field import Field
 from core.frame import ZFrame
 from core.roundtable import classify_roundtable
 from core.runs.journal import Follower
 from core.runs.live import LiveReader, Look
 from core.runs.store import RunFolder
+from core.scheduler import Patch
 from workbench.series import Series
 
 POLL_SECONDS = 0.04  # pages that ask more often share the last answer
@@ -57,6 +61,15 @@ def open_watch(folder: RunFolder) -> RunWatch:
         return watch
 
 
+@dataclass(frozen=True)
+class Painted:
+    """A painted layer that took effect: at which step, which input it was, and the layer itself, log2 gains [B, S]."""
+
+    step: int
+    seq: int
+    relation: NDArray[np.float32]
+
+
 class RunWatch:
     """Follows one run's files.
 
@@ -80,6 +93,13 @@ class RunWatch:
                              **dict.fromkeys(Z_NAMES, "mean")})
         self.fields: deque[Look] = deque(maxlen=HISTORY)
         self.field_count = self.field_epoch = 0
+        self.strokes: deque[Painted] = deque(maxlen=HISTORY)
+        self.stroke_count = 0
+        self.newest: tuple[int, NDArray[np.float32]] | None = None  # the layer journalled last, and its number
+        self.applied: dict[str, Any] | None = None  # the newest row of applied.jsonl
+        self.projector = CanvasProjector(self.frame.sheets, self.frame.bands, capacity=self.record["capacity"])
+        self._layers: dict[int, Patch] = {}  # journalled, not yet applied
+        self._inputs, self._outcomes = Follower(folder.inputs), Follower(folder.applied)
         self.sample: Sample | None = None
         self.saved: int | None = None
         self.step, self.updated = 0, 0.0
@@ -103,6 +123,7 @@ class RunWatch:
             for row in self._follower.poll():
                 self._take(row)
             self._take_fields()
+            self._take_painting()
             if now - self._looked >= STATUS_SECONDS:
                 self._looked = now
                 self._take_sample()
@@ -139,6 +160,25 @@ class RunWatch:
                      for c in ZAtlas.load_npz(self.folder.atlas)]
         self.fields.extend(looks)
         self.field_count += len(looks)
+
+    def _take_painting(self) -> None:
+        """Layers as they take effect, and the gains in force."""
+        for record in self._inputs.poll():
+            if record.get("kind") == "patch":
+                with contextlib.suppress(PatchError):  # the trainer refuses it too, and says so in its row
+                    self.newest = record["seq"], Patch.from_record(record).relation
+                    self._layers[record["seq"]] = Patch.from_record(record)
+        for row in self._outcomes.poll():
+            self.applied = row
+            refused = {r["seq"] for r in row.get("rejected", ())}
+            for seq in row["seq"]:
+                patch = self._layers.pop(seq, None)
+                if patch is None or seq in refused:
+                    continue
+                self.strokes.append(Painted(row["step"], seq, patch.relation))
+                self.stroke_count += 1
+                self.projector.push_patch(patch.relation, coherence=patch.coherence, tension=patch.tension,
+                                          depth=patch.depth)
 
     def _take_sample(self) -> None:
         """The newest sample, once its surprise is there too."""
@@ -197,6 +237,19 @@ class RunWatch:
             if len(changes) >= 3 and total > 0:
                 found[name] = [e / total for e in classify_roundtable(changes).energy(changes)]
         return found
+
+    @property
+    def gains(self) -> dict[str, Any] | None:
+        """What the trainer applied last, as it recorded it, and the projector's picture of the layers behind it."""
+        if self.applied is None:
+            return None
+        fold = self.applied["fold"]["atlas"]
+        answer = {"step": self.applied["step"], "seq": self.applied["seq"], "relation": fold["relation"],
+                  "amplitude": fold["amplitude"], "rejected": self.applied.get("rejected", [])}
+        if self.projector.queue_len:
+            patch = self.projector.emit_zspace_patch()
+            answer["projection"] = {"rgba": list(self.projector.rgba()), "amplitude": patch["amplitude"]}
+        return answer
 
     def look(self, kind: str, step: int | None = None) -> Look | None:
         """The newest look of a kind, or that of a step."""

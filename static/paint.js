@@ -1,0 +1,302 @@
+// The brush on the atlas: the stroke glows at once, the layer travels, and what the trainer made of it comes back.
+import {$, css, el, short, svg, toast, whole} from "./dom.js"
+import {model} from "./charts.js"
+import {SEQUENTIAL} from "./palettes.js"
+import {Surface} from "./surface.js"
+
+const PAUSE = 50 // ms between two layers sent: 20 a second
+const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
+
+// 256 RGBA entries from colours
+function table(colours) {
+  const out = new Uint8Array(1024)
+  colours.forEach((c, i) => out.set([...bytes(c), 255], 4 * i))
+  return out
+}
+
+// what is painted: the accent where it amplifies, the paper's colour where it attenuates
+const tables = () => ({field: table(SEQUENTIAL), painted: table([...Array(256).keys()].map((i) => css(i < 128 ? "--paper" : "--accent")))})
+
+export class Paint {
+  constructor(channel, atlas) {
+    this.channel = channel
+    this.atlas = atlas
+    this.tool = "look"
+    this.sign = 1
+    this.acknowledged = 0
+    this.strokes = []
+    this.canvas = $("paint")
+    this.wire()
+  }
+
+  wire() {
+    for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => this.choose(button.dataset.tool))
+    $("paint-sign").addEventListener("click", () => this.turn())
+    $("paint-undo").addEventListener("click", () => this.undo())
+    $("paint-clear").addEventListener("click", () => this.clear())
+    const canvas = this.canvas
+    canvas.addEventListener("pointerdown", (e) => this.down(e))
+    canvas.addEventListener("pointermove", (e) => this.move(e))
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (e) => this.up(e))
+    $("fig-atlas").addEventListener("keydown", (e) => { if (e.key === "Enter" && this.shown) { e.preventDefault(); this.stamp() } })
+    new ResizeObserver(() => this.settle()).observe($("fig-atlas"))
+  }
+
+  // --- the run ---
+
+  begin(facts) {
+    this.facts = facts
+    this.strokes = []
+    this.gains = this.effect = null
+    this.acknowledged = 0
+    this.kept = sessionStorage.getItem(this.key)
+    this.surface?.release()
+    this.surface = null
+    this.opening = null
+    this.say("")
+    this.show()
+  }
+
+  get key() { return `layer of ${this.facts.run}` }
+
+  // the surface is made when it is first wanted; a layer that the server never acknowledged goes out again
+  open() {
+    const {bands, sheets} = this.atlas.size
+    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: tables()}).then((surface) => {
+      this.surface = surface
+      surface.addEventListener("backend", () => this.tell())
+      this.tell()
+      if (this.layer) surface.setRelation(Float32Array.from(this.layer))
+      this.feed()
+      return surface
+    })
+    return this.opening
+  }
+
+  tell() {
+    const {backend, reason} = this.surface
+    $("paint-backend").textContent = backend === "webgpu" ? "WebGPU" : backend === "2d" ? `2-D: ${reason}` : "starting"
+  }
+
+  get alive() { return ["running", "paused"].includes(this.status) }
+
+  heed(status) {
+    if (status === this.status) return
+    this.status = status
+    if (this.alive && this.kept) { // painted just before the server went away
+      this.layer = JSON.parse(this.kept)
+      this.kept = null
+      this.open().then((surface) => { surface.setRelation(Float32Array.from(this.layer)); this.send() })
+    }
+    this.show()
+  }
+
+  // --- tools ---
+
+  choose(tool) {
+    this.tool = tool
+    for (const b of document.querySelectorAll("[data-tool]")) b.setAttribute("aria-pressed", b.dataset.tool === tool)
+    if (tool !== "look") {
+      this.atlas.choose(0)
+      this.atlas.follow(true)
+      if (!this.alive) toast("This run is over: its strokes can be looked at, new ones need a run at work.")
+    }
+    this.show()
+  }
+
+  turn() {
+    this.sign = -this.sign
+    $("paint-sign").textContent = this.sign > 0 ? "+ amplify" : "− attenuate"
+  }
+
+  brush() {
+    const erase = this.tool === "erase", strength = Number($("paint-strength").value)
+    return {size: Number($("paint-size").value), strength: erase ? Math.min(strength / 3, 1) : strength, sign: this.sign, erase}
+  }
+
+  get shown() { return this.tool !== "look" && this.alive && this.atlas.echo === 0 && this.atlas.at === null && Boolean(this.atlas.look) }
+
+  // the canvas lies over the chart exactly, where painting can be
+  show() {
+    const shown = this.facts && this.shown
+    $("painting").hidden = !shown
+    for (const node of document.querySelectorAll("[data-brush]")) node.disabled = !shown
+    if (!shown) return
+    this.settle()
+    this.open()
+    this.feed()
+  }
+
+  settle() {
+    if ($("painting").hidden) return
+    const view = Bokeh.index.find_one_by_id(model("atlas-figure").id), box = view?.frame?.bbox
+    if (!box?.width) return
+    const plot = view.el.getBoundingClientRect(), fig = $("fig-atlas").getBoundingClientRect()
+    Object.assign($("painting").style, {left: `${box.left + plot.left - fig.left}px`, top: `${box.top + plot.top - fig.top}px`, width: `${box.width}px`, height: `${box.height}px`})
+  }
+
+  // the measured field under the paint, and the outline and the cell over it
+  feed() {
+    const look = this.atlas.look
+    if (!this.surface || !look) return
+    const {bands, sheets} = this.atlas.size, power = new Float32Array(bands * sheets)
+    for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) power[b * sheets + s] = this.atlas.value(look, b, s, 0)
+    this.surface.setField(power, [0, this.atlas.ranges(look).power])
+    const lines = this.atlas.outline(), over = $("paint-over")
+    over.setAttribute("viewBox", `0 0 ${sheets} ${bands}`)
+    const {band, sheet} = this.atlas.cursor
+    over.replaceChildren(...["halo", "line"].flatMap((name) => lines.x0.map((x0, i) => svg("line", {class: name, x1: x0 + 0.5, y1: bands - 0.5 - lines.y0[i], x2: lines.x1[i] + 0.5, y2: bands - 0.5 - lines.y1[i]}))),
+      ...(this.focused ? [svg("rect", {class: "cursor", x: sheet, y: bands - 1 - band, width: 1, height: 1})] : []))
+  }
+
+  theme() {
+    this.surface?.setTables(tables())
+    this.drawGains()
+  }
+
+  // --- strokes ---
+
+  down(event) {
+    if (event.button !== 0 || !this.surface) return
+    event.preventDefault()
+    $("fig-atlas").focus({preventScroll: true})
+    this.canvas.setPointerCapture(event.pointerId)
+    this.pointer = event.pointerId
+    this.surface.begin(this.brush())
+    this.surface.extend([this.surface.place(event)])
+    this.send()
+  }
+
+  move(event) {
+    const box = this.canvas.getBoundingClientRect()
+    this.atlas.point((event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height)
+    if (event.pointerId !== this.pointer) return
+    this.surface.extend([...(event.getCoalescedEvents?.() ?? []), event].map((e) => this.surface.place(e)))
+    this.send()
+  }
+
+  up(event) {
+    if (event.pointerId !== this.pointer) return
+    this.pointer = null
+    this.surface.end()
+    this.send()
+  }
+
+  // a click of the brush at the chosen cell, for the keyboard
+  stamp() {
+    if (!this.surface) return
+    const {band, sheet} = this.atlas.cursor, {bands, sheets} = this.atlas.size
+    this.surface.stroke([[(sheet + 0.5) / sheets, (band + 0.5) / bands]], this.brush())
+    this.send()
+  }
+
+  undo() {
+    if (this.surface?.undo()) this.send()
+  }
+
+  clear() {
+    if (!this.surface) return
+    this.surface.clear()
+    this.send()
+  }
+
+  // the newest layer goes out, one in flight; it is kept here until the server has it on disk
+  async send() {
+    this.fresh = true
+    if (this.sending) return
+    this.sending = true
+    this.say("sending")
+    try {
+      while (this.fresh) {
+        this.fresh = false
+        const layer = await this.surface.relation()
+        this.layer = [...layer]
+        sessionStorage.setItem(this.key, JSON.stringify(this.layer))
+        const {seq} = await this.channel.paint({chart: "atlas", shape: [this.atlas.size.bands, this.atlas.size.sheets], values: layer, depth: this.surface.depth, frame: this.facts.signature})
+        sessionStorage.removeItem(this.key)
+        this.acknowledged = seq
+        this.say(`input ${seq} acknowledged`)
+        await new Promise((resolve) => setTimeout(resolve, PAUSE))
+      }
+    } catch (error) {
+      this.say("not sent")
+      toast(error.message)
+    } finally {
+      this.sending = false
+    }
+  }
+
+  say(text) { $("paint-state").textContent = text }
+
+  // --- what came of it ---
+
+  // the newest layer on disk, whoever painted it
+  takeLayer({seq, relation}) {
+    if (seq <= this.acknowledged || this.sending || this.pointer != null || this.kept) return
+    this.acknowledged = seq
+    this.layer = relation
+    this.surface?.setRelation(Float32Array.from(relation))
+  }
+
+  takeStrokes(strokes) {
+    this.strokes.push(...strokes)
+    const last = strokes.at(-1)
+    if (last.seq >= this.acknowledged && !this.sending) this.say(`input ${last.seq} in force from step ${whole(last.step)}`)
+  }
+
+  // the layer that was in force at a step
+  at(step) {
+    return this.strokes.findLast((s) => s.step <= step)?.relation ?? null
+  }
+
+  takeGains(gains) {
+    this.gains = gains
+    for (const {seq, reason} of gains.rejected) toast(`Input ${seq} was refused by the run: ${reason}`)
+    this.drawGains()
+  }
+
+  drawGains() {
+    const gains = this.gains
+    $("effect-empty").hidden = Boolean(gains?.projection)
+    $("effect").hidden = !gains?.projection
+    $("twin").hidden = !gains?.projection || Boolean(this.effect)
+    if (!gains?.projection) return
+    const {bands, sheets} = this.atlas.size
+    cells($("gains"), bands, sheets, (b, s) => {
+      const r = gains.relation[b][s]
+      return [...bytes(css(r < 0 ? "--ink" : "--accent")), Math.round((255 * Math.min(Math.abs(r), 3)) / 3)]
+    })
+    cells($("projection"), bands, sheets, (b, s) => gains.projection.rgba.slice(4 * (b * sheets + s), 4 * (b * sheets + s) + 4))
+    const all = gains.relation.flat(), low = 2 ** Math.min(...all), high = 2 ** Math.max(...all)
+    const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
+    $("gains-text").replaceChildren(...pair("gains", `${low.toFixed(2)} – ${high.toFixed(2)}`), ...pair("from step", whole(gains.step)), ...pair("amplitude", short(gains.amplitude)))
+  }
+
+  takeEffect(effect) {
+    this.effect = effect
+    $("twin").hidden = true
+    const last = (curve) => curve.at(-1)?.[1]
+    const from = effect.from, to = Math.max(effect.at, from + 1, ...effect.painted)
+    const row = (name, curve, unit) => {
+      const most = Math.max(...curve.map(([, v]) => Math.abs(v)), 1e-9)
+      const x = (step) => (100 * (step - from)) / (to - from)
+      const shown = curve.filter(([step]) => step >= from)
+      return [el("span", {}, name), svg("svg", {viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true"},
+        ...effect.painted.filter((s) => s >= from).map((s) => svg("line", {class: "stroke", x1: x(s), x2: x(s), y1: 0, y2: 24})),
+        svg("line", {class: "zero", x1: 0, x2: 100, y1: 12, y2: 12}),
+        svg("polyline", {class: "curve", points: shown.map(([step, v]) => `${x(step).toFixed(2)},${(12 - (10 * v) / most).toFixed(2)}`).join(" ")})),
+      el("b", {class: "num"}, last(curve) == null ? "–" : `${last(curve) > 0 ? "+" : ""}${last(curve).toFixed(3)}${unit}`)]
+    }
+    $("effect-curves").replaceChildren(...row("validation loss", effect.loss, ""), ...row("low share", effect.low, ""))
+    $("effect-text").textContent = `painted minus twin ${effect.twin} (${effect.status}, step ${whole(effect.at)}); marks: strokes`
+  }
+}
+
+// a picture of one pixel a cell, lowest band at the bottom
+function cells(canvas, bands, sheets, colour) {
+  canvas.width = sheets
+  canvas.height = bands
+  const context = canvas.getContext("2d"), image = context.createImageData(sheets, bands)
+  for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) image.data.set(colour(b, s), 4 * ((bands - 1 - b) * sheets + s))
+  context.putImageData(image, 0, 0)
+}

@@ -1,0 +1,113 @@
+"""Pictures of every view: `make screenshots`. The README's go to static/, all of them to build/screenshots/.
+
+Light and dark, 1440 and 800 wide, from a real run over corpus/ on the real server.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from core.runs.config import RunConfig
+from core.runs.control import send
+from core.runs.trainer import Trainer, create_run
+from tests.serving import CHROMIUM_FLAGS, ROOT, chromium, serving, wait_for
+
+OUT = ROOT / "build/screenshots"
+README = {"live-dark-1440": "live-dark.png", "live-light-1440": "live-light.png"}
+SIZES = {1440: 900, 800: 1180}
+STEPS = 400  # of the run at work, before the first picture
+
+
+def open_page(browser: Browser, url: str, theme: str, width: int) -> Page:
+    """A fresh visitor's page in a theme."""
+    context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, device_scale_factor=1)
+    page = context.new_page()
+    page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+    page.goto(url)
+    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
+    return page
+
+
+def take(page: Page, name: str, whole: bool = False) -> None:
+    """One picture, after the last drawing."""
+    page.wait_for_timeout(1200)
+    page.screenshot(path=OUT / f"{name}.png", full_page=whole)
+    print(OUT / f"{name}.png", flush=True)
+
+
+def paint(page: Page) -> None:
+    """A stroke across the chart, and another that attenuates."""
+    page.keyboard.press("b")
+    box = page.locator("#paint").bounding_box()
+    assert box
+    for start, end in (((0.1, 0.75), (0.45, 0.55)), ((0.6, 0.3), (0.9, 0.35))):
+        page.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + end[0] * box["width"], box["y"] + end[1] * box["height"], steps=16)
+        page.mouse.up()
+        page.keyboard.press("x")
+    expect(page.locator("#gains-text")).to_contain_text("from step", timeout=20_000)
+
+
+def views(page: Page, name: str) -> None:
+    """Every view of one visitor."""
+    take(page, f"live-{name}", whole=name.endswith("800"))
+    page.keyboard.press("v")
+    page.locator("[data-kind=gradient]").click()
+    page.locator("[data-echo='1']").click()
+    take(page, f"gradient-{name}")
+    page.keyboard.press("n")
+    take(page, f"form-{name}")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    take(page, f"keys-{name}")
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    expect(page.locator("#runs-table input").nth(2)).to_be_visible()
+    for box in page.locator("#runs-table input").all()[:3]:
+        box.check()
+    page.locator("#compare").click()
+    expect(page.locator("#compare-table")).to_contain_text("seed")
+    take(page, f"runs-{name}")
+    page.keyboard.press("d")
+    expect(page.locator("#doctor-table")).to_contain_text("numpy", timeout=20_000)
+    take(page, f"doctor-{name}")
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as p:
+        runs = Path(name) / "runs"
+        for seed in (1, 2):
+            past = create_run(runs, RunConfig.from_preset((str(ROOT / "corpus"),), "tiny", threads=2, seed=seed,
+                                                          steps=300))
+            send(past, "start")
+            Trainer(past).run()
+        browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        with serving(runs) as server:
+            page = open_page(browser, server.url, "dark", 1440)
+            page.keyboard.press("n")
+            page.locator("#run-start").click()
+            expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
+            wait_for(lambda: (page.evaluate("workbench.tables?.train.get('step').at(-1)") or 0) > STEPS, 300, 1)
+            paint(page)
+            page.locator("#twin").click()
+            wait_for(lambda: page.locator("#effect-curves b").count(), 120, 1)
+            page.context.close()
+            for width in SIZES:
+                for theme in ("dark", "light"):
+                    page = open_page(browser, server.url, theme, width)
+                    page.keyboard.press("b")
+                    views(page, f"{theme}-{width}")
+                    page.context.close()
+        browser.close()
+    for picture, target in README.items():
+        shutil.copy(OUT / f"{picture}.png", ROOT / "static" / target)
+
+
+if __name__ == "__main__":
+    main()
