@@ -11,7 +11,7 @@ import {Form, Runs} from "./runs.js"
 const FIGURES = ["loss", "atlas", "history", "comparison"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter on the atlas": "move the cell, stamp the brush there", "?": "these keys"}
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there", "?": "these keys"}
 
 export function start(link) {
   const page = new Page(link)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import subprocess
@@ -23,6 +22,7 @@ from core.runs import compare as comparison
 from core.runs.config import TRAINING
 from core.runs.control import Painter, send
 from core.runs.store import RunFolder, RunStore
+from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
 from workbench import settings
 from workbench.doctor import examine
@@ -53,16 +53,16 @@ class Controller:
         self._summaries: dict[Path, tuple[object, Answer]] = {}
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
-        self._twins: dict[Path, str] = {}  # run -> the run that it is the twin of, "" for none
+        self._twins: dict[Path, str] = {}
         self._painting = threading.Lock()
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
     def watch(self, run: str | None = None) -> RunWatch | None:
-        """The watcher of a run, of the one at work or the newest by default, None where there is none."""
+        """The watcher of a run; by default of the one at work or the newest, twins left aside, None for none."""
         if run is not None:
             return open_watch(self.store.open(run))
-        whole = [f for f in self.store.list() if _status(f) != UNREADABLE]
+        whole = [f for f in self.store.list() if _status(f) != UNREADABLE and not self._of(f)]
         busy = [f for f in whole if _status(f) in LIVE]
         return open_watch((busy or whole)[0]) if whole else None
 
@@ -128,11 +128,8 @@ class Controller:
 
     def twin(self, watch: RunWatch) -> Answer:
         """Start the run's unpainted twin, or go on with it: a process of its own beside the painted run."""
-        from core.runs.twin import make_twin
-
         known = self.twin_of(watch.folder)
         twin = known or make_twin(watch.folder)
-        self._twins[twin.path] = watch.folder.id
         if twin.status() in (*LIVE, "finished"):
             return {"twin": twin.id}
         send(twin, "start")
@@ -144,13 +141,16 @@ class Controller:
 
     def twin_of(self, folder: RunFolder) -> RunFolder | None:
         """The run's unpainted twin, where there is one."""
-        for other in self.store.list():
-            if other.path not in self._twins:
-                with contextlib.suppress(ZSpaceError):
-                    self._twins[other.path] = other.read_config().get("twin", {}).get("of", "")
-            if self._twins.get(other.path) == folder.id:
-                return other
-        return None
+        return next((other for other in self.store.list() if self._of(other) == folder.id), None)
+
+    def _of(self, folder: RunFolder) -> str:
+        """The run that this one is the twin of, "" for none."""
+        if folder.path not in self._twins:
+            try:
+                self._twins[folder.path] = folder.read_config().get("twin", {}).get("of", "")
+            except ZSpaceError:  # not written yet, or broken: the list of runs says so
+                return ""
+        return self._twins[folder.path]
 
     def go_on(self, run: str) -> Answer:
         """Queue the rest of a stopped, interrupted or failed run."""

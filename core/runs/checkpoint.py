@@ -44,7 +44,8 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def save_checkpoint(
-    folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3
+    folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3,
+    spare: int | None = None,
 ) -> Path:
     """Write checkpoints/step-NNNNNNNN.safetensors beside, sync it, give it its name, and remove the oldest.
 
@@ -60,6 +61,8 @@ def save_checkpoint(
         JSON object, strict (no NaN).
     keep
         How many of the newest checkpoints stay, >= 1.
+    spare
+        A step whose checkpoint stays, however old it is.
 
     Raises
     ------
@@ -81,8 +84,9 @@ def save_checkpoint(
     path = folder.checkpoints / f"step-{step:08d}.safetensors"
     write_atomic(path, data, kind="checkpoint")
     try:
-        for old in _by_age(folder)[keep:]:
-            old.unlink()
+        for age, (taken, old) in enumerate(_by_age(folder)):
+            if age >= keep and taken != spare:
+                old.unlink()
     except OSError as error:
         raise io_error(folder.checkpoints, "remove old checkpoints", error) from error
     return path
@@ -124,8 +128,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     return arrays, meta
 
 
-def latest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
+def latest_checkpoint(folder: RunFolder, before: int | None = None) -> tuple[Path | None, list[str]]:
     """Find the newest checkpoint that is whole; broken ones on the way are renamed to `<name>.broken`.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    before
+        Only states from before this step count, where it is given.
 
     Returns
     -------
@@ -140,7 +151,9 @@ def latest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
         When a file cannot be read or renamed, or was written by another version.
     """
     warnings = []
-    for path in _by_age(folder):
+    for step, path in _by_age(folder):
+        if before is not None and step >= before:
+            continue
         try:
             load_checkpoint(path)
         except _BrokenError as error:
@@ -155,7 +168,7 @@ def latest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
     return None, warnings
 
 
-def _by_age(folder: RunFolder) -> list[Path]:
-    """The files named like checkpoints, newest step first."""
+def _by_age(folder: RunFolder) -> list[tuple[int, Path]]:
+    """Step and path of the files named like checkpoints, newest step first."""
     steps = [(int(match[1]), path) for path in folder.checkpoints.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(steps, reverse=True)]
+    return sorted(steps, reverse=True)

@@ -13,8 +13,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,8 @@ class Trainer:
         self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup)
         self.random = Philox(self.config.seed)
         self.inputs = Inputs(folder.inputs)
+        self.inputs.poll()
+        self.painted = first_painted(self.inputs.script, self.frame)  # None until a layer steers
         self.interrupted = False
         self.warnings: list[str] = []
         with use_backend(self.backend):
@@ -102,7 +104,7 @@ class Trainer:
         """Start from the newest whole checkpoint, or from the seed."""
         path, self.warnings = latest_checkpoint(self.folder)
         self.fresh = path is None
-        self.scheduler = Scheduler({"atlas": (self.frame.bands, self.frame.sheets)}, self.config.capacity)
+        self.scheduler = _scheduler(self.frame, self.config.capacity)
         self.step, self.rate_scale, self.fold = 0, 1.0, np.zeros((self.frame.bands, self.frame.sheets))
         self.atlas = ZAtlas(512)
         if path is None:
@@ -135,7 +137,8 @@ class Trainer:
         arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
         arrays |= {k: v.numpy() for k, v in self.moments.items()} | {"fold": self.fold}
         meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state()}
-        save_checkpoint(self.folder, self.step, arrays, meta)
+        # a twin goes on from the last unpainted state, however late it is asked for
+        save_checkpoint(self.folder, self.step, arrays, meta, spare=None if self.painted is None else self.painted - 1)
         self.saved = self.step
         if len(self.atlas):
             self.atlas.save_npz(self.folder.atlas)
@@ -195,8 +198,10 @@ class Trainer:
             if self.interrupted:
                 return False
         records = self.inputs.take(step) if live else self.inputs.script.get(step, [])
+        if self.painted is None:
+            self.painted = first_painted({step: records}, self.frame)
         stopping = live and last_of(records, "stop", ("start",))
-        if stopping or any_of(records, "save"):
+        if stopping or any_of(records, "save") or step == self.painted:
             self._checkpoint()  # before they take effect: a resume from it comes to this boundary and takes them again
         rejected = []
         for record in records:
@@ -216,11 +221,7 @@ class Trainer:
     def _take(self, record: Row) -> None:
         """One input. The log is open to every writer, so nothing in it is trusted: what is malformed is refused."""
         if record.get("kind") == "patch":
-            patch = Patch.from_record(record)
-            if patch.frame != self.frame.signature():
-                raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has "
-                                 f"{self.frame.signature()[:12]}: repaint it")
-            self.scheduler.push(patch)
+            _push(self.scheduler, self.frame, record)
         elif record.get("kind") == "rate":
             scale = record.get("scale")
             if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
@@ -326,6 +327,32 @@ class Trainer:
         # whoever sees the text finds the bits
         write_atomic(self.folder.samples / f"step-{step:08d}.bits.json", json.dumps(bits).encode())
         write_atomic(self.folder.samples / f"step-{step:08d}.txt", text.encode())
+
+
+def first_painted(script: Mapping[int, list[Row]], frame: ZFrame) -> int | None:
+    """The first step at which a painted layer steers, None where none does; one that is refused never does."""
+    trial = _scheduler(frame, 1)
+    for step in sorted(script):
+        for record in script[step]:
+            if record.get("kind") == "patch":
+                with suppress(PatchError):
+                    _push(trial, frame, record)
+                    return step
+    return None
+
+
+def _scheduler(frame: ZFrame, capacity: int) -> Scheduler:
+    """The charts that steer training."""
+    return Scheduler({"atlas": (frame.bands, frame.sheets)}, capacity)
+
+
+def _push(scheduler: Scheduler, frame: ZFrame, record: Row) -> None:
+    """Offer a recorded layer."""
+    patch = Patch.from_record(record)
+    if patch.frame != frame.signature():
+        raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has {frame.signature()[:12]}: "
+                         "repaint it")
+    scheduler.push(patch)
 
 
 def open_corpus(record: Row) -> Corpus:

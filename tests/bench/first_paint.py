@@ -59,7 +59,7 @@ WAIT = """async () => {
 OURS = """(window.workbench?.tables?.train.length > 0 && deep(document.querySelector("article.loss"), "canvas").some(
   (c) => drawn(c, getComputedStyle(document.documentElement).getPropertyValue("--train"))))"""
 TIME_SERIES = """[...document.querySelectorAll(".series-view canvas")].some((c) => drawn(c))"""
-SCALARS = """[...document.querySelectorAll("path.line")].some((p) => p.getAttribute("d")?.length > 100)"""
+SCALARS = """deep(document, "path.line").some((p) => p.getAttribute("d")?.length > 100)"""
 
 
 def finished_run(root: Path, steps: int) -> RunFolder:
@@ -132,9 +132,12 @@ def measure(root: Path, peer: str | None, pairs: int = 5, steps: int = 2000) -> 
                 pages |= {"Time Series": (at, TIME_SERIES), "Scalars": (f"{at}#scalars", SCALARS)}
                 times = rounds(pages, pairs)
     for part, name in enumerate(("first paint", "first chart")):
-        medians = {page: statistics.median(t[part] for t in found) for page, found in times.items()}
-        said = ", ".join(f"{page} {value:,.0f} ms" for page, value in medians.items())
-        ours = medians.pop("ours")
-        ratios = " and ".join(f"{ours / value:.2f} of {page}" for page, value in medians.items())
-        print(f"{name}, median of {pairs}: {said}; ratio {ratios or 'unknown'} (goal: at most 1)")
+        found = {page: [t[part] for t in visits] for page, visits in times.items()}
+        print(f"{name}, median of {pairs}: " + ", ".join(f"{page} {statistics.median(v):,.0f} ms"
+                                                         for page, v in found.items()))
+        ours = found.pop("ours")
+        for page, theirs in found.items():
+            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+            print(f"  ours / {page}, median of the rounds' ratios: {statistics.median(ratios):.2f} "
+                  f"({min(ratios):.2f} to {max(ratios):.2f}) (goal: at most 1)")
     print(f"  ({stamp()})", flush=True)

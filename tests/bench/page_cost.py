@@ -132,7 +132,8 @@ def measure(root: Path, pairs: int = 5, steps: int = 400, preset: str = "tiny") 
             shares.append(100 * b.server / b.trainer)
             print(f"  pair {i + 1}: {a.seconds:.2f} s without, {b.seconds:.2f} s with ({slower[-1]:+.1f} %); CPU "
                   f"seconds: trainer {a.trainer:.2f} and {b.trainer:.2f}, server {a.server:.2f} and {b.server:.2f}, "
-                  f"client {b.client:.2f}; {b.batches / b.wall:.1f} batches/s, {b.size / b.wall / 1000:.1f} kB/s",
+                  f"client {b.client:.2f}; {b.batches / b.wall:.1f} batches/s, {b.size / b.wall / 1000:.1f} kB/s, "
+                  f"{1000 * b.server / b.batches:.1f} ms of the server each",
                   flush=True)
     for name, values in (("slow-down, by the clock", slower), ("the trainer's CPU seconds, more", hungrier),
                          ("the server's CPU seconds, of the trainer's", shares)):
