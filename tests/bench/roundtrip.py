@@ -55,7 +55,7 @@ ECHO = """(async () => {
   socket.binaryType = "arraybuffer"
   await new Promise((resolve) => { socket.onopen = resolve })
   window.trip = async () => {
-    const data = crypto.getRandomValues(new Uint8Array(BYTES)), began = performance.now()
+    const data = new Uint8Array(BYTES).map(() => 256 * Math.random()), began = performance.now()
     const back = new Promise((resolve) => { socket.onmessage = resolve })
     socket.send(data)
     await back
@@ -216,19 +216,20 @@ async def browser(root: Path, server: Server, folder: RunFolder, port: int, coun
         (root / name).mkdir()
     with chrome(root / "ours") as at, chrome(root / "echo") as beside:
         # the workbench's policy lets its page talk to its own server only, so the echo has a page of its own
-        async with tab(at, f"{server.url}#/live?run={folder.id}") as ours, tab(beside, f"http://127.0.0.1:{port}/") as e:
+        async with (tab(at, f"{server.url}#/live?run={folder.id}") as ours,
+                    tab(beside, f"http://127.0.0.1:{port}/") as other):
             deadline = time.monotonic() + 60
             while not await ours.evaluate("Boolean(window.workbench?.facts && workbench.status)"):
                 assert time.monotonic() < deadline, "no page after a minute"
                 await asyncio.sleep(0.1)
             await ours.evaluate(OURS)
-            await e.evaluate(ECHO.replace("URL", f"ws://127.0.0.1:{port}/ws").replace(
+            await other.evaluate(ECHO.replace("URL", f"ws://127.0.0.1:{port}/ws").replace(
                 "BYTES", str(codec.HEADER.size + 4 * SIDE * SIDE)))
 
             def from_page(page: Tab) -> Trip:
                 return lambda i: page.evaluate(f"trip({i})")
 
-            times = await in_turns({"channel": from_page(ours), "echo": from_page(e)}, count)
+            times = await in_turns({"channel": from_page(ours), "echo": from_page(other)}, count)
             check(folder, [(seq, digest) for seq, digest in await ours.evaluate("sent")])
     return times
 

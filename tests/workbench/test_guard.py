@@ -126,3 +126,10 @@ def test_half_a_login_does_not_start(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "ZSPACE_RUNS": str(tmp_path), "HOME": str(tmp_path)})
     assert done.returncode != 0
     assert "add --cookie-secret" in done.stderr + done.stdout
+
+
+def test_it_starts_for_developers_too(tmp_path: Path) -> None:
+    """`--dev` watches the app's folder and loads it once more on a change."""
+    with serving(tmp_path / "runs", "--dev") as server:
+        page = urllib.request.urlopen(server.url, timeout=20).read().decode()
+    assert "Z-space workbench" in page
