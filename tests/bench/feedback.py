@@ -20,6 +20,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,8 +73,8 @@ def mirror(recording: Recording) -> Recording:
     return replace(recording, strokes=tuple(strokes))
 
 
-def train(root: Path, config: RunConfig, layer: NDArray[np.float64]) -> RunFolder:
-    """A run painted when `PAINTED_AFTER` steps are done, to its end."""
+def begin(root: Path, config: RunConfig, layer: NDArray[np.float64]) -> RunFolder:
+    """A run that has done `PAINTED_AFTER` steps and takes a layer at the next."""
     folder = create_run(root, config)
     send(folder, "start")
     Trainer(folder, until=PAINTED_AFTER).run()
@@ -100,7 +101,7 @@ def one_seed(root: Path, config: RunConfig, layers: dict[tuple[str, float], NDAr
     """The unpainted twin, and every painted run; they share their first steps, so one twin is that of all."""
     twin, painted = None, {}
     for key, layer in layers.items():
-        folder = train(root, config, layer)
+        folder = begin(root, config, layer)
         painted[key] = finish(folder)
         twin = twin or finish(make_twin(folder))
         before = [[r for r in o.rows if r["step"] <= PAINTED_AFTER] for o in (painted[key], twin)]
@@ -114,6 +115,12 @@ def show(contrast: Contrast, unit: str = "") -> str:
     """Mean and interval."""
     low, high = contrast.interval
     return f"{contrast.mean:+.4f}{unit} ({low:+.4f} to {high:+.4f}){' *' if low * high <= 0 else ''}"
+
+
+def trend(values: Sequence[float]) -> str:
+    """Whether they are monotone."""
+    steps = np.diff(values)
+    return "rises" if (steps > 0).all() else "falls" if (steps < 0).all() else "turns"
 
 
 def main() -> None:
@@ -151,7 +158,8 @@ def main() -> None:
         print(f"seed {seed}  twin              low share {twin.share:.4f}  {twin.bits:.4f} bits/char")
         for (side, gain), outcome in painted.items():
             runs[side, gain].append(outcome)
-            print(f"seed {seed}  {side:<7}  gain {gain:.0f}   low share {outcome.share:.4f}  {outcome.bits:.4f} bits/char")
+            print(f"seed {seed}  {side:<7}  gain {gain:.0f}   low share {outcome.share:.4f}  "
+                  f"{outcome.bits:.4f} bits/char")
         neutral = painted["neutral", 1.0]
         apart = max(float(np.abs(v - twin.parameters[k]).max()) for k, v in neutral.parameters.items())
         rows = sum(a != b for a, b in zip(neutral.rows, twin.rows, strict=True))
@@ -174,11 +182,11 @@ def main() -> None:
             starts = np.cumsum([0, *edges])
             for (start, end), place in zip(pairwise(starts), places, strict=True):
                 print(f"       after {start + 1:3d} to {end:3d} characters: {show(place, ' bits/char')}")
-    rising = all(contrasts[a].mean < contrasts[b].mean for a, b in pairwise(GAINS))
     by_seed = [[low.share - high.share for low, high in zip(runs["low", g], runs["high", g], strict=True)]
                for g in GAINS]
-    seeds = sum(all(a < b for a, b in pairwise(values)) for values in zip(*by_seed, strict=True))
-    print(f"contrast rises with the gain: {'yes' if rising else 'NO'} in the mean, in {seeds} of {ask.seeds} seeds")
+    seeds = [trend(values) for values in zip(*by_seed, strict=True)]
+    print(f"from gain to gain the contrast {trend([contrasts[g].mean for g in GAINS])} in the mean; by seed it "
+          + ", ".join(f"{word} in {seeds.count(word)}" for word in dict.fromkeys(seeds)))
 
 
 if __name__ == "__main__":

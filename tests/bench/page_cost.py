@@ -117,7 +117,8 @@ def measure(root: Path, pairs: int = 5, steps: int = 400, preset: str = "tiny") 
     config = RunConfig.from_preset((str(ROOT / "corpus"),), preset, threads=1, steps=steps)
     print(f"a live page's cost to training, preset {preset}, {steps} steps, one thread ({stamp()})", flush=True)
     slower, shares, hungrier = [], [], []
-    with serving(runs) as server:
+    # a page that went away is forgotten at once, else its session would go on into the next half
+    with serving(runs, "--unused-session-lifetime", "1", "--check-unused-sessions", "500") as server:
         for i in range(-1, pairs):
             halves = {}
             for page in ((False, True) if i % 2 else (True, False)):

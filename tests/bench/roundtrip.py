@@ -258,20 +258,23 @@ def measure(root: Path, patches: int = 200, from_browser: int = 100) -> None:
     """Print the round trips of both clients beside their echoes."""
     print(f"a layer of {SIDE} x {SIDE} float32 to its acknowledgement, {1 / PAUSE:.0f} a second at most ({stamp()})",
           flush=True)
-    folder, port = large_run(root / "runs"), free_port()
-    with (serving(folder.path.parent) as server,
+    runs, port = root / "runs", free_port()
+    trained, paused = large_run(runs), large_run(runs)  # a fresh one for the browser: it has nothing to catch up with
+    with (serving(runs) as server,
           spawned([sys.executable, "-m", "tests.bench.roundtrip", "--echo", str(port)], f"http://127.0.0.1:{port}/",
-                  root / "echo.log"), training(folder, root / "trainer.log")):
+                  root / "echo.log")):
         assert server.process is not None
-        began, before, rows = time.monotonic(), cpu_seconds(server.process.pid), len(records(folder.metrics))
-        times = asyncio.run(bare(server, folder, f"ws://127.0.0.1:{port}/ws", patches))
-        spent = time.monotonic() - began
-        print(f"  in {spent:.0f} s the run made {len(records(folder.metrics)) - rows} rows, and the server computed "
-              f"for {(cpu_seconds(server.process.pid) - before) / spent:.0%} of one core's time")
-        say("bare client, run training", times)
-        send(folder, "pause")
-        wait_for(lambda: folder.status() == "paused", 120)
-        say("Chromium, run paused", asyncio.run(browser(root, server, folder, port, from_browser)))
+        with training(trained, root / "trainer.log"):
+            began, before, rows = time.monotonic(), cpu_seconds(server.process.pid), len(records(trained.metrics))
+            times = asyncio.run(bare(server, trained, f"ws://127.0.0.1:{port}/ws", patches))
+            spent = time.monotonic() - began
+            print(f"  in {spent:.0f} s the run made {len(records(trained.metrics)) - rows} rows, and the server "
+                  f"computed for {(cpu_seconds(server.process.pid) - before) / spent:.0%} of one core's time")
+            say("bare client, run training", times)
+        with training(paused, root / "paused.log"):
+            send(paused, "pause")
+            wait_for(lambda: paused.status() == "paused")
+            say("Chromium, run paused", asyncio.run(browser(root, server, paused, port, from_browser)))
     print(f"  ({stamp()})", flush=True)
 
 
