@@ -29,7 +29,7 @@ def train_loss(page: Page) -> float:
 
 def picture(page: Page) -> str:
     """Digest of the atlas as it is drawn, cells only."""
-    canvas = page.locator("#fig-atlas canvas").first
+    canvas = page.locator("#fig-atlas canvas:not(#paint)").first
     return hashlib.sha256(canvas.evaluate("c => c.toDataURL()").encode()).hexdigest()
 
 

@@ -145,12 +145,12 @@ def test_the_doctor_names_what_is_here(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_atlas_is_downloaded_as_a_picture(watched: Watched, theme: str) -> None:
-    page = ready(watched)
+def test_the_atlas_is_downloaded_as_a_picture(watched: Watched, past: list[RunFolder], theme: str) -> None:
+    page = ready(watched, f"#/live?run={past[0].id}")
     if theme == "light":
         page.keyboard.press("t")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    expect(page.locator("#snapshot")).to_be_enabled(timeout=10_000)
+    expect(page.locator("#snapshot")).to_be_enabled(timeout=30_000)
     with page.expect_download() as download:
         page.locator("#snapshot").click()
     assert download.value.suggested_filename.endswith(".png")

@@ -100,6 +100,23 @@ def test_the_newest_stay(folder):
     assert os.listdir(folder.checkpoints) == ["step-100000000.safetensors"]
 
 
+def test_a_spared_step_stays_beside_the_newest(folder):
+    for step in (2, 4, 6, 8, 10):
+        save_checkpoint(folder, step, {"a": np.zeros(1)}, {}, keep=2, spare=4)
+    assert sorted(os.listdir(folder.checkpoints)) == [f"step-000000{step}.safetensors" for step in ("04", "08", "10")]
+    save_checkpoint(folder, 12, {"a": np.zeros(1)}, {}, keep=2, spare=12)  # a new one counts among the newest
+    assert sorted(os.listdir(folder.checkpoints)) == ["step-00000010.safetensors", "step-00000012.safetensors"]
+
+
+def test_only_states_from_before_a_step_are_looked_at(folder):
+    paths = [save_checkpoint(folder, step, {"a": np.zeros(1)}, {}, keep=9) for step in (0, 3, 5)]
+    paths[2].write_bytes(b"")
+    assert latest_checkpoint(folder, before=5) == (paths[1], [])
+    assert latest_checkpoint(folder, before=3) == (paths[0], [])
+    assert latest_checkpoint(folder, before=0) == (None, [])
+    assert paths[2].exists()
+
+
 def test_broken_files_are_set_aside_and_told(folder):
     assert latest_checkpoint(folder) == (None, [])
     paths = [save_checkpoint(folder, step, {"a": np.arange(50.0) + step}, {}, keep=9) for step in range(6)]

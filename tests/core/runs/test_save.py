@@ -30,9 +30,9 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps of the checkpoints that this process writes."""
     steps: list[int] = []
 
-    def note(folder: RunFolder, step: int, *rest: object) -> Path:
+    def note(folder: RunFolder, step: int, *rest: object, **named: object) -> Path:
         steps.append(step)
-        return save_checkpoint(folder, step, *rest)  # type: ignore[arg-type]
+        return save_checkpoint(folder, step, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(core.runs.trainer, "save_checkpoint", note)
     return steps
