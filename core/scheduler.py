@@ -126,9 +126,14 @@ def _is_number(value: object) -> bool:
 
 def relative_change(new: NDArray[Any], old: NDArray[Any]) -> float:
     """A layer's tension: |new - old| / (|new| + |old|) in the L2 norm, at least 2^-20."""
-    moved = float(np.linalg.norm(np.asarray(new, np.float64) - old))
-    size = float(np.linalg.norm(np.asarray(new, np.float64))) + float(np.linalg.norm(np.asarray(old, np.float64)))
+    a, b = np.asarray(new, np.float64), np.asarray(old, np.float64)
+    moved, size = _length(a - b), _length(a) + _length(b)
     return max(moved / size if size else 0.0, TENSION_FLOOR)
+
+
+def _length(a: NDArray[np.float64]) -> float:
+    """L2 norm without BLAS, whose threads would be woken for it and waited for."""
+    return math.sqrt(float(np.sum(a * a)))
 
 
 @dataclass(frozen=True)

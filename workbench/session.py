@@ -86,7 +86,7 @@ class Session:
                 self._drops += 1
                 return
             self._send_batch()
-        except ZSpaceError as error:
+        except (ZSpaceError, Refusal) as error:
             log.warning("page: %s", error)
             self._reply({"type": "problem", "reason": str(error)})
             self.watch = None
@@ -264,7 +264,7 @@ class Session:
             self._refused[refusal.code] += 1
             answer = {"ok": False, "error": str(refusal), "code": refusal.code}
         except (ZSpaceError, ValueError) as error:
-            self._refused["command"] += isinstance(error, CommandError)
+            self._refused["command"] += 1
             answer = {"ok": False, "error": str(error), "code": "command"}
         except Exception as error:
             log.exception("command failed")

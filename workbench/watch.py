@@ -93,7 +93,8 @@ class RunWatch:
                              **dict.fromkeys(Z_NAMES, "mean")})
         self.fields: deque[Look] = deque(maxlen=HISTORY)
         self.field_count = self.field_epoch = 0
-        self.strokes: deque[Painted] = deque(maxlen=HISTORY)
+        cells = self.frame.bands * self.frame.sheets  # of a large chart fewer layers are kept, for one message
+        self.strokes: deque[Painted] = deque(maxlen=max(8, min(HISTORY, HISTORY * 48 // cells)))
         self.stroke_count = 0
         self.newest: tuple[int, NDArray[np.float32]] | None = None  # the layer journalled last, and its number
         self.applied: dict[str, Any] | None = None  # the newest row of applied.jsonl

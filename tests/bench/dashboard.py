@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import first_paint, frames, page_cost
@@ -20,9 +21,10 @@ def main() -> None:
     parser.add_argument("--only", choices=("first-paint", "cost", "frames"))
     parser.add_argument("--pairs", type=int, default=5)
     ask = parser.parse_args()
-    parts = {"first-paint": lambda root: first_paint.measure(root, ask.peer, ask.pairs),
-             "cost": lambda root: page_cost.measure(root, ask.pairs),
-             "frames": lambda root: frames.measure(root, ask.pairs)}
+    parts: dict[str, Callable[[Path], None]] = {
+        "first-paint": lambda root: first_paint.measure(root, ask.peer, ask.pairs),
+        "cost": lambda root: page_cost.measure(root, ask.pairs),
+        "frames": lambda root: frames.measure(root, ask.pairs)}
     for name, part in parts.items():
         if ask.only in (None, name):
             with tempfile.TemporaryDirectory() as root:

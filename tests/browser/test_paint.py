@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from core.runs.work import WorkQueue
 from tests.browser.conftest import Watched
@@ -21,13 +21,12 @@ BANDS, SHEETS = 6, 8
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(playwright: Playwright) -> Iterator[Browser]:
     """Chromium with a software WebGPU adapter."""
-    path = chromium()
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=[*CHROMIUM_FLAGS, "--headless=new", *WEBGPU])
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=chromium(),
+                                         args=[*CHROMIUM_FLAGS, "--headless=new", *WEBGPU])
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
