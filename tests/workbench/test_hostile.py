@@ -30,7 +30,7 @@ from tests.bench.wire import Page
 from tests.serving import Server, records, serving, wait_for
 from workbench.session import COMMAND_BURST, COMMANDS_PER_SECOND
 
-ATTACKERS, EACH, FLOOD = 4, 2500, 400
+ATTACKERS, EACH, FLOOD, HANDFUL = 4, 2500, 400, 26
 SETTINGS: dict[str, Any] = {"preset": "tiny", "threads": 1, "window": 32, "batch": 8, "steps": 50_000,
                             "field_every": 20, "evaluate_every": 100, "sample_every": 500,
                             "checkpoint_every": 100, "seed": 5}
@@ -130,19 +130,29 @@ async def attack(page: Page, seed: int, turn: asyncio.Lock) -> Counter[str]:
     calm = [code for code in ATTACKS if code not in ("rate", "frame", "command")]
     slow = {"frame": 130, "command": 130}  # these pass the flood gate first, so they must not run into it
     plan = [r.choice(calm) for _ in range(EACH - FLOOD - sum(slow.values()))]
-    for code in [*plan, *(c for c, n in slow.items() for _ in range(n))]:
+    for sent, code in enumerate([*plan, *(c for c, n in slow.items() for _ in range(n))], 1):
         data = ATTACKS[code](r)
         if code in slow:
             sequence += 1
             data = numbered(data, sequence)
         await send_to(page, data)
-        await asyncio.sleep(1 / 18 if code in slow else 0)
+        if sent >= len(plan) and (sent - len(plan)) % HANDFUL == 0:
+            await all_refused(page, sent)
+            await asyncio.sleep(HANDFUL / COMMANDS_PER_SECOND)  # until the gate lets as many through again
+        await asyncio.sleep(0)
     async with turn:  # one flood at a time: a server that is busy with several takes fewer than the gate lets through
         for _ in range(FLOOD):
             sequence += 1
             await send_to(page, numbered(ATTACKS["rate"](r), sequence))
             await asyncio.sleep(0)
         return await refusals(page)
+
+
+async def all_refused(page: Page, count: int) -> None:
+    """Wait until the server has refused this many of a page's messages."""
+    deadline = time.monotonic() + 300
+    while sum((await read_status(page))["hud"]["refused"].values()) < count:
+        assert time.monotonic() < deadline
 
 
 async def refusals(page: Page) -> Counter[str]:
