@@ -66,6 +66,8 @@ KINDS = {
     "series": Rule(2, "browser", ("train", "validation", "looks"), "f64", 2, "numbers"),
     "text": Rule(3, "browser", ("none",), "u8", 1, "json"),
     "file": Rule(4, "browser", ("none",), "u8", 1, "bytes"),
+    "layers": Rule(5, "browser", ("atlas",), "f32", 3, "numbers"),  # these two belong to the text before them
+    "image": Rule(6, "browser", ("atlas",), "u8", 3, "bytes"),
     "command": Rule(16, "server", ("none",), "u8", 1, "json"),
     "ack": Rule(17, "server", ("none",), "u8", 1, "nothing"),
     "patch": Rule(18, "server", ("atlas", "disk"), "f32", 2, "numbers"),

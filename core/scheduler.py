@@ -160,6 +160,17 @@ class Fold:
     def pattern(self) -> NDArray[np.float64]:
         return self.relation / self.amplitude if self.amplitude else self.relation
 
+    def to_record(self) -> dict[str, Any]:
+        """As JSON; float64 values keep every bit (base64, little-endian)."""
+        data = base64.b64encode(self.relation.astype("<f8").tobytes()).decode()
+        return {"amplitude": self.amplitude, "shape": list(self.relation.shape), "relation": data}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Fold:
+        """From `to_record`'s form."""
+        values = np.frombuffer(base64.b64decode(record["relation"]), "<f8")
+        return cls(values.reshape(record["shape"]).astype(np.float64))
+
 
 def fold_layers(layers: Sequence[tuple[float, Layer]]) -> Fold:
     """Fold at least one (weight, layer), oldest first; equal layers give that layer exactly."""

@@ -89,23 +89,24 @@ class Page {
 
   take(messages, size) {
     this.hud.count(size)
-    for (const message of messages) {
+    for (const [i, message] of messages.entries()) {
       if (message.kind === "series") this.tables?.[message.chart].take(message.values, message.shape)
       else if (message.kind === "field") this.atlas.take(message)
       else if (message.kind === "file") this.download(message.values)
-      else this.text(message.json)
+      else if (message.kind === "text") this.text(message.json, messages[i + 1], messages[i + 2])
     }
     this.draw(false, messages.some((m) => m.kind === "field"))
   }
 
-  text(said) {
+  // what belongs to a text comes right after it
+  text(said, layers, image) {
     if (said.type === "status") this.heed(said)
     else if (said.type === "facts") this.begin(said)
     else if (said.type === "history") this.atlas.forget()
     else if (said.type === "sample") drawSample(said)
-    else if (said.type === "layer") this.paint.takeLayer(said)
-    else if (said.type === "strokes") this.paint.takeStrokes(said.strokes)
-    else if (said.type === "gains") this.paint.takeGains(said)
+    else if (said.type === "layer") this.paint.takeLayer(said, layers)
+    else if (said.type === "strokes") this.paint.takeStrokes(said.strokes, layers)
+    else if (said.type === "gains") this.paint.takeGains(said, layers, image)
     else if (said.type === "effect") this.paint.takeEffect(said)
     else if (said.type === "problem") this.notice(said.reason)
   }

@@ -14,6 +14,8 @@ const KINDS = {
   series: { code: 2, to: "browser", charts: ["train", "validation", "looks"], dtype: "f64", ndim: 2, holds: "numbers" },
   text: { code: 3, to: "browser", charts: ["none"], dtype: "u8", ndim: 1, holds: "json" },
   file: { code: 4, to: "browser", charts: ["none"], dtype: "u8", ndim: 1, holds: "bytes" },
+  layers: { code: 5, to: "browser", charts: ["atlas"], dtype: "f32", ndim: 3, holds: "numbers" }, // these two belong to the text before
+  image: { code: 6, to: "browser", charts: ["atlas"], dtype: "u8", ndim: 3, holds: "bytes" },
   command: { code: 16, to: "server", charts: ["none"], dtype: "u8", ndim: 1, holds: "json" },
   ack: { code: 17, to: "server", charts: ["none"], dtype: "u8", ndim: 1, holds: "nothing" },
   patch: { code: 18, to: "server", charts: ["atlas", "disk"], dtype: "f32", ndim: 2, holds: "numbers" },

@@ -66,7 +66,7 @@ export class Paint {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
       this.tell()
-      if (this.layer) surface.setRelation(Float32Array.from(this.layer))
+      if (this.layer) surface.setRelation(this.layer)
       this.feed()
       return surface
     })
@@ -84,9 +84,9 @@ export class Paint {
     if (status === this.status) return
     this.status = status
     if (this.alive && this.kept) { // painted just before the server went away
-      this.layer = JSON.parse(this.kept)
+      this.layer = Float32Array.from(JSON.parse(this.kept))
       this.kept = null
-      this.open().then((surface) => { surface.setRelation(Float32Array.from(this.layer)); this.send() })
+      this.open().then((surface) => { surface.setRelation(this.layer); this.send() })
     }
     this.show()
   }
@@ -210,8 +210,8 @@ export class Paint {
       while (this.fresh) {
         this.fresh = false
         const layer = await this.surface.relation()
-        this.layer = [...layer]
-        sessionStorage.setItem(this.key, JSON.stringify(this.layer))
+        this.layer = layer
+        sessionStorage.setItem(this.key, JSON.stringify([...layer]))
         const {seq} = await this.channel.paint({chart: "atlas", shape: [this.atlas.size.bands, this.atlas.size.sheets], values: layer, depth: this.surface.depth, frame: this.facts.signature})
         sessionStorage.removeItem(this.key)
         this.acknowledged = seq
@@ -231,15 +231,16 @@ export class Paint {
   // --- what came of it ---
 
   // the newest layer on disk, whoever painted it
-  takeLayer({seq, relation}) {
+  takeLayer({seq}, {values}) {
     if (seq <= this.acknowledged || this.sending || this.pointer != null || this.kept) return
     this.acknowledged = seq
-    this.layer = relation
-    this.surface?.setRelation(Float32Array.from(relation))
+    this.layer = values.slice() // of a batch only what is kept is held on to
+    this.surface?.setRelation(this.layer)
   }
 
-  takeStrokes(strokes) {
-    this.strokes.push(...strokes)
+  takeStrokes(strokes, {values, shape: [, bands, sheets]}) {
+    const cells = bands * sheets
+    strokes.forEach((stroke, i) => this.strokes.push({...stroke, relation: values.slice(i * cells, (i + 1) * cells)}))
     const last = strokes.at(-1)
     if (last.seq >= this.acknowledged && !this.sending) this.say(`input ${last.seq} in force from step ${whole(last.step)}`)
   }
@@ -249,25 +250,25 @@ export class Paint {
     return this.strokes.findLast((s) => s.step <= step)?.relation ?? null
   }
 
-  takeGains(gains) {
-    this.gains = gains
+  takeGains(gains, layers, image) {
+    this.gains = {...gains, relation: layers.values.slice(), rgba: image.values.slice()}
     for (const {seq, reason} of gains.rejected) toast(`Input ${seq} was refused by the run: ${reason}`)
     this.drawGains()
   }
 
   drawGains() {
     const gains = this.gains
-    $("effect-empty").hidden = Boolean(gains?.projection)
-    $("effect").hidden = !gains?.projection
-    $("twin").hidden = !gains?.projection || Boolean(this.effect)
-    if (!gains?.projection) return
-    const {bands, sheets} = this.atlas.size
-    cells($("gains"), bands, sheets, (b, s) => {
-      const r = gains.relation[b][s]
-      return [...bytes(css(r < 0 ? "--ink" : "--accent")), Math.round((255 * Math.min(Math.abs(r), 3)) / 3)]
-    })
-    cells($("projection"), bands, sheets, (b, s) => gains.projection.rgba.slice(4 * (b * sheets + s), 4 * (b * sheets + s) + 4))
-    const all = gains.relation.flat(), low = 2 ** Math.min(...all), high = 2 ** Math.max(...all)
+    const painted = gains?.projection != null
+    $("effect-empty").hidden = painted
+    $("effect").hidden = !painted
+    $("twin").hidden = !painted || Boolean(this.effect)
+    if (!painted) return
+    const {bands, sheets} = this.atlas.size, less = bytes(css("--ink")), more = bytes(css("--accent"))
+    const colours = new Uint8Array(4 * gains.relation.length)
+    gains.relation.forEach((r, i) => colours.set([...(r < 0 ? less : more), Math.round((255 * Math.min(Math.abs(r), 3)) / 3)], 4 * i))
+    cells($("gains"), bands, sheets, colours)
+    cells($("projection"), bands, sheets, gains.rgba)
+    const low = 2 ** gains.relation.reduce((a, b) => Math.min(a, b)), high = 2 ** gains.relation.reduce((a, b) => Math.max(a, b))
     const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
     $("gains-text").replaceChildren(...pair("gains", `${low.toFixed(2)} – ${high.toFixed(2)}`), ...pair("from step", whole(gains.step)), ...pair("amplitude", short(gains.amplitude)))
   }
@@ -292,11 +293,11 @@ export class Paint {
   }
 }
 
-// a picture of one pixel a cell, lowest band at the bottom
-function cells(canvas, bands, sheets, colour) {
+// a picture of one pixel a cell from RGBA bytes, lowest band first; it is shown at the bottom
+function cells(canvas, bands, sheets, colours) {
   canvas.width = sheets
   canvas.height = bands
   const context = canvas.getContext("2d"), image = context.createImageData(sheets, bands)
-  for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) image.data.set(colour(b, s), 4 * ((bands - 1 - b) * sheets + s))
+  for (let b = 0; b < bands; b++) image.data.set(colours.subarray(4 * b * sheets, 4 * (b + 1) * sheets), 4 * (bands - 1 - b) * sheets)
   context.putImageData(image, 0, 0)
 }

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from canvas import codec
 from canvas.codec import Message, Refusal
@@ -173,19 +174,28 @@ class Session:
         """Layers that took effect, the gains in force, and what they did."""
         assert self.watch is not None
         watch = self.watch
-        said: list[dict[str, Any]] = []
+        parts: list[bytes] = []
+
+        def say(said: dict[str, Any], *layers: NDArray[np.floating]) -> None:
+            parts.append(codec.encode(codec.text("text", said)))
+            if layers:
+                values = np.stack(layers).astype("<f4")
+                parts.append(codec.encode(Message("layers", "atlas", 0, values.shape, "f32", values.tobytes())))
+
         if watch.newest is not None and watch.newest[0] != self._layer_sent:
             self._layer_sent = watch.newest[0]
-            said.append({"type": "layer", "seq": watch.newest[0], "relation": watch.newest[1].ravel().tolist()})
-        fresh = watch.stroke_count - self._strokes_sent
-        if fresh:
+            say({"type": "layer", "seq": watch.newest[0]}, watch.newest[1])
+        if watch.stroke_count != self._strokes_sent:
+            fresh = list(watch.strokes)[self._strokes_sent - watch.stroke_count:]
             self._strokes_sent = watch.stroke_count
-            said.append({"type": "strokes", "strokes": [
-                {"step": p.step, "seq": p.seq, "relation": p.relation.ravel().tolist()}
-                for p in list(watch.strokes)[-fresh:]]})
+            say({"type": "strokes", "strokes": [{"step": p.step, "seq": p.seq} for p in fresh]},
+                *(p.relation for p in fresh))
         if watch.applied is not self._gains_sent:
             self._gains_sent = watch.applied
-            said.append({"type": "gains", **(watch.gains or {})})
+            if (gains := watch.gains) is not None:
+                say({"type": "gains", **gains[0]}, gains[1])
+                parts.append(codec.encode(Message("image", "atlas", 0, (*gains[1].shape, 4), "u8",
+                                                  watch.projector.rgba())))
         now = time.monotonic()
         if self.twin is not None and now - self._effect_at >= EFFECT_SECONDS:
             self._effect_at = now
@@ -193,8 +203,8 @@ class Session:
             found = effect(watch, self.twin)
             if str(found) != self._effect_sent:
                 self._effect_sent = str(found)
-                said.append({"type": "effect", **found})
-        return [codec.encode(codec.text("text", s)) for s in said]
+                say({"type": "effect", **found})
+        return parts
 
     def _reply(self, answer: Answer) -> None:
         self._send(codec.encode(codec.text("text", answer)))

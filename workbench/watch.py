@@ -26,7 +26,7 @@ from core.roundtable import classify_roundtable
 from core.runs.journal import Follower
 from core.runs.live import LiveReader, Look
 from core.runs.store import RunFolder
-from core.scheduler import Patch
+from core.scheduler import Fold, Patch
 from workbench.series import Series
 
 POLL_SECONDS = 0.04  # pages that ask more often share the last answer
@@ -240,17 +240,14 @@ class RunWatch:
         return found
 
     @property
-    def gains(self) -> dict[str, Any] | None:
-        """What the trainer applied last, as it recorded it, and the projector's picture of the layers behind it."""
+    def gains(self) -> tuple[dict[str, Any], NDArray[np.float64]] | None:
+        """What the trainer applied last, as it recorded it: the facts and the relation [B, S], log2 gains."""
         if self.applied is None:
             return None
-        fold = self.applied["fold"]["atlas"]
-        answer = {"step": self.applied["step"], "seq": self.applied["seq"], "relation": fold["relation"],
-                  "amplitude": fold["amplitude"], "rejected": self.applied.get("rejected", [])}
-        if self.projector.queue_len:
-            patch = self.projector.emit_zspace_patch()
-            answer["projection"] = {"rgba": list(self.projector.rgba()), "amplitude": patch["amplitude"]}
-        return answer
+        fold = Fold.from_record(self.applied["fold"]["atlas"])
+        projection = self.projector.emit_zspace_patch()["amplitude"] if self.projector.queue_len else None
+        return {"step": self.applied["step"], "seq": self.applied["seq"], "amplitude": fold.amplitude,
+                "rejected": self.applied.get("rejected", []), "projection": projection}, fold.relation
 
     def look(self, kind: str, step: int | None = None) -> Look | None:
         """The newest look of a kind, or that of a step."""

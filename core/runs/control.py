@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Any, Literal
 
 import numpy as np
@@ -29,12 +30,14 @@ def send(folder: RunFolder, kind: Literal["start", "pause", "resume", "stop", "s
     """
     if kind == "rate" and not 0 < values.get("scale", 0) < float("inf"):
         raise RunError(f"scale is {values.get('scale')}: give a factor above 0 for the learning rate")
-    return _append(folder, {"kind": kind, **values})
+    with Journal(folder.inputs, shared=True) as journal:
+        return _append(folder, journal, {"kind": kind, **values})
 
 
 def paint(folder: RunFolder, relation: ArrayLike, chart: str = "atlas", coherence: float = 1.0) -> Record:
     """Append a painted layer (see `Painter.paint`)."""
-    return Painter(folder).paint(relation, chart, coherence)
+    with closing(Painter(folder)) as painter:
+        return painter.paint(relation, chart, coherence)
 
 
 class Painter:
@@ -47,7 +50,8 @@ class Painter:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.frame = folder, ZFrame.from_json(folder.read_config()["frame"])
-        self._follower = Follower(folder.inputs)
+        # kept open: a log opened and synced for every layer would cost more than all the rest of a layer's way
+        self._journal, self._follower = Journal(folder.inputs, shared=True), Follower(folder.inputs)
         self._last, self._count = np.zeros((self.frame.bands, self.frame.sheets), np.float32), 0
 
     def paint(self, relation: ArrayLike, chart: str = "atlas", coherence: float = 1.0) -> Record:
@@ -77,11 +81,14 @@ class Painter:
         patch = Patch(relation=layer.astype(np.float32), coherence=coherence,
                       tension=relative_change(layer, self._last), depth=self._count + 1, chart=chart,
                       frame=self.frame.signature(), sequence=self._count + 1, time=time.time())
-        return _append(self.folder, {"kind": "patch", **patch.to_record()})
+        return _append(self.folder, self._journal, {"kind": "patch", **patch.to_record()})
+
+    def close(self) -> None:
+        """Sync and close the log."""
+        self._journal.close()
 
 
-def _append(folder: RunFolder, record: Record) -> Record:
+def _append(folder: RunFolder, journal: Journal, record: Record) -> Record:
     if folder.status() == "finished":
         raise RunError(f"run {folder.id} is finished, nothing can change it any more: start a new run")
-    with Journal(folder.inputs, shared=True) as journal:
-        return journal.append(record)
+    return journal.append(record)

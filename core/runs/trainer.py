@@ -212,8 +212,7 @@ class Trainer:
         self.scheduler.boundary()
         fold = self.scheduler.fold("atlas")
         if records or not np.array_equal(fold.relation, self.fold):
-            row = {"step": step, "seq": [r["seq"] for r in records],
-                   "fold": {"atlas": {"amplitude": fold.amplitude, "relation": fold.relation.tolist()}}}
+            row = {"step": step, "seq": [r["seq"] for r in records], "fold": {"atlas": fold.to_record()}}
             self.applied.emit(row | ({"rejected": rejected} if rejected else {}))
         self.fold = fold.relation
         return not stopping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from canvas import codec
 from canvas.codec import Message
 from core.runs.config import RunConfig
-from core.runs.control import send
+from core.runs.control import paint, send
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer, create_run
 from tests.serving import records
@@ -245,3 +246,42 @@ def test_a_layer_is_journalled_or_refused_with_its_reason(growing: tuple[Control
     patches = [r for r in records(trainer.folder.inputs) if r["kind"] == "patch"]
     assert [p["seq"] for p in patches] == [page.said("reply")[-1]["seq"]]
     assert page.session._refused == {"frame": 1, "chart": 1, "shape": 1}
+
+
+def test_what_was_painted_and_applied_reaches_the_page(growing: tuple[Controller, Trainer]) -> None:
+    controller, trainer = growing
+    page = Page(controller)
+    layers = [np.full((trainer.frame.bands, trainer.frame.sheets), value, "<f4") for value in (1.5, -0.25)]
+
+    def on_row(row: dict[str, Any]) -> None:
+        if row["split"] == "train" and row["step"] in (20, 60):
+            paint(trainer.folder, layers[row["step"] == 60])
+
+    async def talk() -> None:
+        page.ask("hello")
+        await settled(page, 1)
+        trainer.on_row = on_row
+        trainer.run()
+
+    asyncio.run(talk())
+    page.session.tick()
+    page.acknowledge()
+    told = {}
+    for batch in page.batches:
+        for message, following in itertools.pairwise(batch):
+            if message.kind == "text" and following.kind == "layers":
+                told[message.json()["type"]] = (
+                    message.json(), np.frombuffer(following.values, "<f4").reshape(following.shape))
+    seqs = [r["seq"] for r in records(trainer.folder.inputs) if r["kind"] == "patch"]
+    said, values = told["layer"]
+    assert said["seq"] == seqs[1]
+    np.testing.assert_array_equal(values, layers[1:])
+    said, values = told["strokes"]
+    assert said["strokes"] == [{"step": 21, "seq": seqs[0]}, {"step": 61, "seq": seqs[1]}]
+    np.testing.assert_array_equal(values, layers)
+    said, values = told["gains"]
+    assert said["step"] == 60 + trainer.config.capacity  # since then the fold stands still
+    assert said["amplitude"] == 0.25 * layers[1].size**0.5
+    np.testing.assert_array_equal(values, layers[1:])
+    image = next(m for batch in page.batches for m in batch if m.kind == "image")
+    assert bytes(image.values) == page.session.watch.projector.rgba()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import threading
@@ -37,6 +38,11 @@ def rows(folder: RunFolder) -> list[dict[str, Any]]:
 
 def applied(folder: RunFolder) -> list[dict[str, Any]]:
     return read_records(folder.applied)[0]
+
+
+def folded(row: dict[str, Any]) -> np.ndarray:
+    fold = row["fold"]["atlas"]
+    return np.frombuffer(base64.b64decode(fold["relation"]), "<f8").reshape(fold["shape"])
 
 
 def run(folder: RunFolder, at: dict[int, Callable[[], object]] | None = None, until: int | None = None) -> Trainer:
@@ -134,8 +140,8 @@ def test_a_patch_takes_effect_at_the_next_boundary_and_settles(make_run: Make) -
     by_hand.push(Patch.from_record(patch))
     for row in log[1:]:
         by_hand.boundary()
-        np.testing.assert_array_equal(row["fold"]["atlas"]["relation"], by_hand.fold("atlas").relation)
-    np.testing.assert_array_equal(np.float32(log[-1]["fold"]["atlas"]["relation"]), LAYER)
+        np.testing.assert_array_equal(folded(row), by_hand.fold("atlas").relation)
+    np.testing.assert_array_equal(np.float32(folded(log[-1])), LAYER)
 
 
 def test_painting_changes_what_is_learned_and_a_neutral_layer_does_not(make_run: Make) -> None:
