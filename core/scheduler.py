@@ -154,7 +154,7 @@ class Fold:
 
     @property
     def amplitude(self) -> float:
-        return float(np.linalg.norm(self.relation))
+        return _length(self.relation)
 
     @property
     def pattern(self) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Controller:
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
         self._twins: dict[Path, str] = {}
-        self._painting = threading.Lock()
+        self.painting = ThreadPoolExecutor(1, "paint")  # one thread: layers are journalled in the order they came in
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -119,12 +120,11 @@ class Controller:
         return {"seq": send(folder, do)["seq"]}  # type: ignore[arg-type]
 
     def paint(self, watch: RunWatch, layer: NDArray[np.float32], coherence: float) -> Answer:
-        """Journal a painted layer; it folds into the run's next step."""
-        with self._painting:
-            painter = self._painters.get(watch.folder.path)
-            if painter is None:
-                painter = self._painters[watch.folder.path] = Painter(watch.folder)
-            return {"seq": painter.paint(layer, coherence=coherence)["seq"]}
+        """Journal a painted layer; it folds into the run's next step. To be called in the thread of `painting`."""
+        painter = self._painters.get(watch.folder.path)
+        if painter is None:
+            painter = self._painters[watch.folder.path] = Painter(watch.folder)
+        return {"seq": painter.paint(layer, coherence=coherence)["seq"]}
 
     def twin(self, watch: RunWatch) -> Answer:
         """Start the run's unpainted twin, or go on with it: a process of its own beside the painted run."""

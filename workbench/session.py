@@ -12,6 +12,8 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -258,18 +260,28 @@ class Session:
         if message.shape != (frame.bands, frame.sheets):
             raise Refusal("shape", f"the layer has shape {message.shape}: the chart has {(frame.bands, frame.sheets)}")
         layer = np.frombuffer(message.values, "<f4").reshape(message.shape)
-        self._start(partial(self.controller.paint, self.watch, layer, message.coherence), message.sequence)
+        watch = self.watch
 
-    def _start(self, work: Callable[[], Answer], sequence: int) -> None:
+        def paint() -> Answer:
+            answer = self.controller.paint(watch, layer, message.coherence)
+            self._layer_sent = answer["seq"]  # this page has it
+            return answer
+
+        self._start(paint, message.sequence, self.controller.painting)
+
+    def _start(self, work: Callable[[], Answer], sequence: int, threads: Executor | None = None) -> None:
         """Answer when the work is done."""
-        task = asyncio.get_running_loop().create_task(self._answer(work, sequence))
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(threads, work)  # off the event loop, so that no page waits for another's request
+        # in a context without a current document Panel queues the reply behind the document's lock; with one it writes
+        # at once, and where Bokeh is about to confirm the very message it looks again only after 10 ms
+        task = loop.create_task(self._answer(job, sequence), context=Context())
         self._tasks.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, work: Callable[[], Answer], sequence: int) -> None:
-        """Work off the event loop, so that no page waits for another's request."""
+    async def _answer(self, job: asyncio.Future[Answer], sequence: int) -> None:
         try:
-            answer: Answer = {"ok": True, **await asyncio.to_thread(work)}
+            answer: Answer = {"ok": True, **await job}
         except Refusal as refusal:
             self._refused[refusal.code] += 1
             answer = {"ok": False, "error": str(refusal), "code": refusal.code}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,9 @@ class Painter:
         self.folder, self.frame = folder, ZFrame.from_json(folder.read_config()["frame"])
         # kept open: a log opened and synced for every layer would cost more than all the rest of a layer's way
         self._journal, self._follower = Journal(folder.inputs, shared=True), Follower(folder.inputs)
+        self._signature = self.frame.signature()
         self._last, self._count = np.zeros((self.frame.bands, self.frame.sheets), np.float32), 0
+        self._own = 0  # number of the newest layer that was painted here
 
     def paint(self, relation: ArrayLike, chart: str = "atlas", coherence: float = 1.0) -> Record:
         """Append a layer.
@@ -77,11 +79,16 @@ class Painter:
                              f"{self.folder.id} needs numbers of shape {self._last.shape}, bands by sheets")
         for record in self._follower.poll():
             if record.get("kind") == "patch":
-                self._last, self._count = Patch.from_record(record).relation, self._count + 1
+                self._count += 1
+                if record["seq"] > self._own:
+                    with suppress(PatchError):  # another writer's; the run refuses it too
+                        self._last = Patch.from_record(record).relation
         patch = Patch(relation=layer.astype(np.float32), coherence=coherence,
                       tension=relative_change(layer, self._last), depth=self._count + 1, chart=chart,
-                      frame=self.frame.signature(), sequence=self._count + 1, time=time.time())
-        return _append(self.folder, self._journal, {"kind": "patch", **patch.to_record()})
+                      frame=self._signature, sequence=self._count + 1, time=time.time())
+        written = _append(self.folder, self._journal, {"kind": "patch", **patch.to_record()})
+        self._own, self._last = written["seq"], patch.relation
+        return written
 
     def close(self) -> None:
         """Sync and close the log."""

@@ -388,8 +388,9 @@ def test_hostile_layers_never_reach_the_log(attacked: Server, texts: Path) -> No
     assert len(done) == LAYERS
     assert painted(run) == done
     assert {r["kind"] for r in records(run.inputs)} == {"start", "boundary", "patch"}
-    last = np.frombuffer(done[-1][1], "<f4").astype("<f8").tobytes()
-    wait_for(lambda: base64.b64decode(records(run.applied)[-1]["fold"]["atlas"]["relation"]) == last)
+    last = np.frombuffer(done[-1][1], "<f4")
+    wait_for(lambda: np.array_equal(
+        np.frombuffer(base64.b64decode(records(run.applied)[-1]["fold"]["atlas"]["relation"]), "<f8"), last))
     applied = records(run.applied)
     assert [seq for row in applied for seq in row["seq"] if seq in dict(done)] == [seq for seq, _ in done]
     assert not any("rejected" in row for row in applied)
