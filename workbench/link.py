@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import panel as pn
+from bokeh.document import Document
+from bokeh.events import Event
 from panel.custom import JSComponent
+from panel.io.state import set_curdoc
 
 from workbench.controller import Controller
 from workbench.session import Session
@@ -28,6 +31,11 @@ export async function render({model}) {
     def __init__(self, controller: Controller, **params: Any) -> None:
         super().__init__(**params)  # type: ignore[no-untyped-call]
         self.session = Session(controller, self._send_msg)
+
+    def _process_bokeh_event(self, doc: Document, event: Event) -> None:
+        """As Panel does, less its busy indicator: nobody looks at it, and it would be a tenth of the server's work."""
+        with set_curdoc(doc):
+            self._process_event(event)
 
     def _handle_msg(self, data: Any) -> None:
         self.session.receive(data)
