@@ -286,7 +286,7 @@ export class Paint {
         ...effect.painted.filter((s) => s >= from).map((s) => svg("line", {class: "stroke", x1: x(s), x2: x(s), y1: 0, y2: 24})),
         svg("line", {class: "zero", x1: 0, x2: 100, y1: 12, y2: 12}),
         svg("polyline", {class: "curve", points: shown.map(([step, v]) => `${x(step).toFixed(2)},${(12 - (10 * v) / most).toFixed(2)}`).join(" ")})),
-      el("b", {class: "num"}, last(curve) == null ? "–" : `${last(curve) > 0 ? "+" : ""}${last(curve).toFixed(3)}${unit}`)]
+      el("b", {class: "num"}, last(curve) == null ? "–" : `${last(curve) > 0 ? "+" : ""}${last(curve).toFixed(4)}${unit}`)]
     }
     $("effect-curves").replaceChildren(...row("validation loss", effect.loss, ""), ...row("low share", effect.low, ""))
     $("effect-text").textContent = `painted minus twin ${effect.twin} (${effect.status}, step ${whole(effect.at)}); marks: strokes`

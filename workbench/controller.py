@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
+from core.backends import available, choose
 from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.rnn import PRESETS
@@ -217,7 +218,7 @@ class Controller:
         """What the form for a new run offers."""
         return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
                              "steps": TRAINING[name][3], **PRESETS[name]} for name in PRESETS],
-                "models": ["rnn"], "backends": ["auto", "cpu"], "texts": str(self.texts),
+                "models": ["rnn"], "backends": ["auto", *available()], "texts": str(self.texts),
                 "first": FIRST_RUN}
 
 
@@ -265,8 +266,6 @@ def homology(watch: RunWatch, kind: str, step: int | None) -> Answer:
 
 def _with_defaults(ask: Answer) -> Answer:
     """Settings as the queue takes them."""
-    from core.backends import choose
-
     backend = choose(ask.get("backend", "auto"))[0]
     return {"model": "rnn", "seed": 0, "steps": None, **ask, "backend": backend,
             "threads": len(os.sched_getaffinity(0))}

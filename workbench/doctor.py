@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from core import backends
+from core.errors import BackendError
 
 LIBRARIES = ("numpy", "scipy", "numba", "gudhi", "safetensors", "matplotlib", "panel", "bokeh", "wgpu", "cupy-cuda13x",
              "pyodide-build", "pytest")
@@ -73,15 +74,12 @@ def _wgpu() -> Finding:
 
 
 def _cuda() -> Finding:
-    """CUDA devices that CuPy sees; its kernels are not part of this version."""
+    """The CUDA backend, by making it."""
     try:
-        cupy = importlib.import_module("cupy")
-        count = cupy.cuda.runtime.getDeviceCount()
-    except ImportError:
-        return Finding("backend", "cuda", False, "CuPy is not installed", OPTIONAL["cupy-cuda13x"])
-    except Exception as error:  # CuPy raises its own types, which cannot be named without it
-        return Finding("backend", "cuda", False, f"{type(error).__name__}: {error}", "install NVIDIA's driver")
-    return Finding("backend", "cuda", False, f"{count} devices; kernels come in a later version", "use --backend cpu")
+        about = backends.open_backend("cuda").describe()
+    except BackendError as error:
+        return Finding("backend", "cuda", False, str(error), OPTIONAL["cupy-cuda13x"])
+    return Finding("backend", "cuda", True, f"{about['device']}, driver {about['driver']}, CuPy {about['cupy']}")
 
 
 def _library(name: str) -> Finding:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Hashable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from core.errors import BackendError
 from core.primitives import Primitive, Shape
 
 NAMES = ("cpu", "cuda", "wgpu")
-COLUMNS = {"cpu": "core.backends.cpu"}
+COLUMNS = {"cpu": "core.backends.cpu", "cuda": "core.backends.cuda"}
 
 
 class Buffer:
@@ -60,23 +61,45 @@ def choose(name: str | None = None) -> tuple[str, str]:
     Raises
     ------
     BackendError
-        The named backend does not exist here; nothing is replaced silently.
+        The named backend does not work here; nothing is replaced silently.
     """
-    asked, source = (name, "argument") if name else (os.environ.get("ZSPACE_BACKEND"), "ZSPACE_BACKEND")
+    asked, source = name, "argument"
+    if asked in (None, "auto"):
+        asked, source = os.environ.get("ZSPACE_BACKEND"), "ZSPACE_BACKEND"
     if asked and asked != "auto":
         if asked not in NAMES:
             raise BackendError(f"backend {asked!r} is unknown: choose one of {', '.join(NAMES)} or auto")
         if asked not in COLUMNS:
             raise BackendError(f"backend {asked!r} has no kernels in this version: use --backend cpu")
+        _column(asked)
         return asked, source
-    return "cpu", "the only backend with kernels in this version"
+    try:
+        _column("cuda")
+    except BackendError as error:
+        return "cpu", str(error)
+    return "cuda", "an NVIDIA GPU is here"
+
+
+def available() -> list[str]:
+    """Names of the backends that work on this machine."""
+    found = []
+    for name in COLUMNS:
+        with suppress(BackendError):
+            _column(name)
+            found.append(name)
+    return found
 
 
 def open_backend(name: str | None = None, **options: Any) -> Backend:
     """Make a backend by name (see `choose`)."""
     chosen, _ = choose(name)
-    backend: Backend = importlib.import_module(COLUMNS[chosen]).open_backend(**options)
+    backend: Backend = _column(chosen).open_backend(**options)
     return backend
+
+
+def _column(name: str) -> ModuleType:
+    """A backend's module; a `BackendError` says what it lacks here."""
+    return importlib.import_module(COLUMNS[name])
 
 
 def current_backend() -> Backend:

@@ -12,9 +12,8 @@ import math
 import os
 import platform
 import sys
-import threading
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,25 +23,14 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from core.backends import Buffer
 from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
-from core.errors import BackendError
-from core.primitives import Primitive, Shape
+from core.backends.queue import Launch, LaunchQueue
+from core.primitives import Shape
 
 BLOCK_BYTES = 1 << 18  # of one operand: a chain of four stays in a core's second-level cache
 PARALLEL_BYTES = 1 << 16  # below this one thread is faster than handing work over
 
 
-class Launch:
-    """One queued primitive. It holds its inputs, but not its output: a result nobody wants is not computed."""
-
-    __slots__ = ("dtype", "inputs", "out", "params", "primitive", "shape")
-
-    def __init__(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
-                 dtype: np.dtype[Any], out: Buffer) -> None:
-        self.primitive, self.inputs, self.params = primitive, inputs, params
-        self.shape, self.dtype, self.out = shape, dtype, weakref.ref(out)
-
-
-class CpuBackend:
+class CpuBackend(LaunchQueue):
     """Kernels on the host.
 
     Parameters
@@ -54,10 +42,8 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, threads: int | None = None) -> None:
+        super().__init__({*KERNELS, *ELEMENTWISE})
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.kernels: dict[Hashable, Any] = {}
-        self._queue: list[Launch] = []
-        self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="zspace-cpu")
         weakref.finalize(self, self._pool.shutdown, wait=False)
         _keep_freed_memory()
@@ -69,16 +55,6 @@ class CpuBackend:
         data.flags.writeable = False
         return Buffer(data)
 
-    def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
-               dtype: np.dtype[Any]) -> Buffer:
-        """Queue one primitive."""
-        if primitive.name not in KERNELS and primitive.name not in ELEMENTWISE:
-            raise BackendError(f"backend 'cpu' has no kernel for {primitive.name!r}")
-        out = Buffer()
-        with self._lock:
-            self._queue.append(Launch(primitive, inputs, params, shape, dtype, out))
-        return out
-
     def read(self, buffer: Buffer) -> NDArray[Any]:
         """Run what is queued and give the values, read-only."""
         if buffer.data is None:
@@ -86,25 +62,6 @@ class CpuBackend:
         values: NDArray[Any] = buffer.data.view()
         values.flags.writeable = False
         return values
-
-    def flush(self) -> None:
-        """Run every queued launch whose result somebody still holds, in order."""
-        with self._lock:
-            queue, self._queue = self._queue, []
-            alive: list[Launch] = []
-            while queue:  # from the end: dropping a dead launch frees its inputs, which may be dead then
-                launch = queue.pop()
-                if launch.out() is not None:
-                    alive.append(launch)
-            while alive:
-                launch = alive.pop()
-                if not launch.primitive.elementwise:
-                    self._run(launch)
-                    continue
-                chain = [launch]
-                while alive and alive[-1].primitive.elementwise and alive[-1].shape == launch.shape:
-                    chain.append(alive.pop())
-                self._run_chain(chain)
 
     def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
         """Run `work` over items on the pool; the first error is raised here."""

@@ -17,7 +17,8 @@ from core.backends import cpu_loops as loops
 from core.steer import tap_gradient, tap_kernels
 
 if TYPE_CHECKING:
-    from core.backends.cpu import CpuBackend, Launch
+    from core.backends.cpu import CpuBackend
+    from core.backends.queue import Launch
 
 A = NDArray[Any]
 

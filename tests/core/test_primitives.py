@@ -21,9 +21,10 @@ DIFFERENTIABLE = [p for p in ALL if PRIMITIVES[p.values[0]].vjp is not None and 
                   and not p.values[1].params.get("reverse") and all(np.size(x) for x in p.values[1].draw(0))]
 
 
-@pytest.fixture(scope="module", params=["cpu"])
+@pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return open_backend(request.param)
+    """The CPU, or what `--backend` names: `pytest tests/core/test_primitives.py --backend cuda`."""
+    return open_backend(request.config.getoption("backend"))
 
 
 def put(values: list[NDArray[Any]], dtype: Any, backend: Backend, requires_grad: bool = False) -> list[Array]:
@@ -31,11 +32,12 @@ def put(values: list[NDArray[Any]], dtype: Any, backend: Backend, requires_grad:
             for v in values]
 
 
-def test_every_primitive_has_cases_a_reference_and_a_kernel() -> None:
+def test_every_primitive_has_cases_a_reference_and_a_kernel(backend: Backend) -> None:
     from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
 
     assert set(CASES) == set(PRIMITIVES) == set(reference.REFERENCE) == set(KERNELS) | set(ELEMENTWISE)
     assert {k for k, p in PRIMITIVES.items() if p.elementwise} == set(ELEMENTWISE)
+    assert backend._known == set(PRIMITIVES)  # type: ignore[attr-defined]
     assert all(p.order == "fixed" for p in PRIMITIVES.values())
 
 

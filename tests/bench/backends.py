@@ -1,0 +1,74 @@
+"""A training step on two backends, in turns, and how far their losses drift apart.
+
+    python -m tests.bench.backends [--preset tiny small base] [--other cuda] [--steps 30] [--rounds 3]
+
+Both train the same model from the same weights on the same windows of a seeded random text over 64 symbols. Printed per
+preset: the median step of each backend over all rounds, their ratio, and the largest relative difference of a loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from core.array import asarray, cross_entropy, grad
+from core.backends import Backend, open_backend, use_backend
+from core.nn.rnn import PRESETS, Rnn, RnnConfig
+from core.optim import Adam, clip_by_norm
+from core.runs.config import TRAINING
+
+SYMBOLS = 64
+
+
+def train(backend: Backend, preset: str, steps: int) -> tuple[list[float], list[float]]:
+    """Losses, and seconds of each step but the first three."""
+    model = Rnn(RnnConfig(vocabulary=SYMBOLS, **PRESETS[preset]))
+    window, batch = TRAINING[preset][:2]
+    text = np.random.default_rng(0).zipf(1.5, 200_000).clip(max=SYMBOLS) - 1
+    losses, seconds = [], []
+    with use_backend(backend):
+        values: dict[str, Any] = model.initial_parameters(1)
+        p = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
+        optimiser = Adam()
+        moments = optimiser.start(p)
+        for n in range(1, steps + 1):
+            began = time.perf_counter()
+            starts = np.random.default_rng(n).integers(0, len(text) - window, batch)
+            tokens = np.stack([text[s : s + window + 1] for s in starts]).astype(np.int32)
+            x, _, _ = model.states(p, asarray(tokens[:, :-1]), model.initial_state(batch))
+            loss = cross_entropy(model.logits(p, x), asarray(tokens[:, 1:])).mean()
+            clipped, _ = clip_by_norm(dict(zip(p, grad(loss, list(p.values())), strict=True)), 1.0)
+            p, moments = optimiser.step(p, clipped, moments, 1e-3, n)
+            backend.flush()
+            losses.append(float(loss))
+            seconds.append(time.perf_counter() - began)
+    return losses, seconds[3:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=list(PRESETS))
+    parser.add_argument("--other", default="cuda")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    ask = parser.parse_args()
+    pair = [open_backend(name) for name in ("cpu", ask.other)]
+    print(*(b.describe() for b in pair), sep="\n")
+    for preset in ask.preset:
+        seconds: list[list[float]] = [[], []]
+        for _ in range(ask.rounds):
+            runs = [train(b, preset, ask.steps) for b in pair]
+            for found, (_, spent) in zip(seconds, runs, strict=True):
+                found += spent
+        apart = max(abs(a - b) / abs(a) for a, b in zip(runs[0][0], runs[1][0], strict=True))
+        cpu, other = map(statistics.median, seconds)
+        print(f"{preset}: a step {1000 * cpu:.2f} ms on cpu, {1000 * other:.2f} ms on {ask.other}, ratio "
+              f"{cpu / other:.1f}; losses differ by at most {apart:.1e} in {ask.steps} steps", flush=True)
+
+
+if __name__ == "__main__":
+    main()
