@@ -20,7 +20,7 @@ export function start(link) {
 
 class Page {
   constructor(link) {
-    this.channel = new Channel(link, {onBatch: (messages, size) => this.take(messages, size), onLost: () => this.lose()})
+    this.channel = new Channel(link, {onBatch: (messages, size) => this.take(messages, size), onLost: () => this.lose(), onFound: () => this.find()})
     const ask = (command, args) => this.channel.ask(command, args)
     this.ask = ask
     this.bar = new Bar(ask, toast)
@@ -213,6 +213,11 @@ class Page {
     $("run-state").dataset.state = "lost"
     $("run-state").textContent = "server lost"
     this.notice("The server does not answer. A run at work goes on by itself; this page comes back as soon as the server does.", "wait")
+  }
+
+  find() {
+    this.notice(null)
+    this.draw(true)
   }
 
   async snapshot() {

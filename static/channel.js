@@ -5,11 +5,12 @@ const SILENCE = 3000 // ms without a word after which the server is looked for
 const ANSWER = 30000 // ms to wait for an answer
 
 export class Channel {
-  // model: what Panel hands to a component; onBatch(messages, bytes); onLost(lost) when the server is gone
-  constructor(model, {onBatch, onLost}) {
+  // model: what Panel hands to a component; onBatch(messages, bytes); onLost() when the server is gone, onFound() when it speaks again
+  constructor(model, {onBatch, onLost, onFound}) {
     this.model = model
     this.onBatch = onBatch
     this.onLost = onLost
+    this.onFound = onFound
     this.sequence = 0
     this.waiting = new Map()
     this.heard = performance.now()
@@ -41,6 +42,8 @@ export class Channel {
   receive(data) {
     this.heard = performance.now()
     this.met = true
+    if (this.lost) this.onFound() // it was only slow, or this page was
+    this.lost = false
     const messages = decodeAll(data)
     const first = messages[0].kind === "text" ? messages[0].json : {}
     if (first.type === "reply") this.settle(first.to, first)

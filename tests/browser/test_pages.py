@@ -218,3 +218,21 @@ def test_many_pages_come_and_go_and_leave_nothing(watched: Watched, server: Serv
     for _ in range(20):
         ready(watched).close()
     wait_for(lambda: threads() <= before + 2, 60)
+
+
+def test_a_page_that_was_deaf_for_a_while_still_tells_a_lost_server(watched: Watched, past: list[RunFolder]) -> None:
+    page = ready(watched, f"#/live?run={past[0].id}")
+    # four seconds without a word, and the answer to "are you there" comes after the next batch
+    deaf = """() => {
+      const ask = window.fetch
+      window.fetch = async (...what) => { await new Promise((go) => setTimeout(go, 1500)); return ask(...what) }
+      workbench.channel.heard -= 4000
+      workbench.channel.check()
+      window.fetch = ask
+      return document.querySelector("#run-state").textContent
+    }"""
+    for _ in range(2):
+        assert page.evaluate(deaf) == "server lost"
+        expect(page.locator("#run-state")).to_have_text("finished")
+        expect(page.locator("#notice")).to_be_hidden()
+        wait_for(lambda: not page.evaluate("workbench.channel.looking"))
