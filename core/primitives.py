@@ -17,6 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from core.array import Array
 
+EPSILON = 1e-6  # of rms_norm, inside the root
 Shape = tuple[int, ...]
 ShapeRule = Callable[..., Shape]
 Vjp = Callable[..., tuple["Array | None", ...]]

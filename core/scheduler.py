@@ -86,7 +86,7 @@ class Patch:
 
     def to_record(self) -> dict[str, Any]:
         """As JSON; float32 values keep every bit (base64, little-endian)."""
-        data = base64.b64encode(self.relation.astype("<f4").tobytes()).decode()
+        data = _base64(self.relation, "<f4")
         return {"chart": self.chart, "frame": self.frame, "shape": list(self.relation.shape), "relation": data,
                 "coherence": self.coherence, "tension": self.tension, "depth": self.depth,
                 "sequence": self.sequence, "time": self.time}
@@ -118,6 +118,11 @@ class Patch:
         if len(data) != 4 * shape[0] * shape[1]:
             raise PatchError(f"the relation has {len(data)} bytes, shape {shape} needs {4 * shape[0] * shape[1]}")
         return cls(relation=np.frombuffer(data, "<f4").reshape(shape).astype(np.float32), **rest)
+
+
+def _base64(values: NDArray[Any], kind: str) -> str:
+    """The bytes of values as text."""
+    return base64.b64encode(values.astype(kind).tobytes()).decode()
 
 
 def _is_number(value: object) -> bool:
@@ -162,8 +167,8 @@ class Fold:
 
     def to_record(self) -> dict[str, Any]:
         """As JSON; float64 values keep every bit (base64, little-endian)."""
-        data = base64.b64encode(self.relation.astype("<f8").tobytes()).decode()
-        return {"amplitude": self.amplitude, "shape": list(self.relation.shape), "relation": data}
+        return {"amplitude": self.amplitude, "shape": list(self.relation.shape),
+                "relation": _base64(self.relation, "<f8")}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fold:
@@ -237,7 +242,7 @@ class Scheduler:
     def state(self) -> dict[str, Any]:
         """The queues as JSON, every bit kept."""
         with self._lock:
-            return {name: [[weight, base64.b64encode(r.astype("<f4").tobytes()).decode()] for weight, r in queue]
+            return {name: [[weight, _base64(r, "<f4")] for weight, r in queue]
                     for name, queue in self._queues.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -268,6 +268,7 @@ export class Paint {
     gains.relation.forEach((r, i) => colours.set([...(r < 0 ? less : more), Math.round((255 * Math.min(Math.abs(r), 3)) / 3)], 4 * i))
     cells($("gains"), bands, sheets, colours)
     cells($("projection"), bands, sheets, gains.rgba)
+    $("projected").textContent = `projector ${short(gains.projection)}`
     const low = 2 ** gains.relation.reduce((a, b) => Math.min(a, b)), high = 2 ** gains.relation.reduce((a, b) => Math.max(a, b))
     const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
     $("gains-text").replaceChildren(...pair("gains", `${low.toFixed(2)} – ${high.toFixed(2)}`), ...pair("from step", whole(gains.step)), ...pair("amplitude", short(gains.amplitude)))

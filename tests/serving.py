@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,3 +114,9 @@ def chromium() -> str:
 def records(path: Path) -> list[dict[str, Any]]:
     """Whole lines of a journal."""
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def folded(row: dict[str, Any]) -> np.ndarray:
+    """The relation that a row of applied.jsonl records for the atlas chart."""
+    fold = row["fold"]["atlas"]
+    return np.frombuffer(base64.b64decode(fold["relation"]), "<f8").reshape(fold["shape"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import itertools
 import secrets
 from functools import wraps
 from typing import Any
@@ -132,12 +131,13 @@ def _share_the_loop() -> None:
     read = WSHandler.on_message
 
     @wraps(read)
-    async def on_message(self: WSHandler, fragment: str | bytes) -> None:
-        pace = self.__dict__.setdefault("pace", TokenBucket(FRAMES_PER_SECOND, FRAME_BURST))
-        turn = self.__dict__.setdefault("turn", itertools.count())
-        if not pace.take():
+    async def on_message(self: Any, fragment: str | bytes) -> None:
+        if not hasattr(self, "pace"):
+            self.pace, self.frames = TokenBucket(FRAMES_PER_SECOND, FRAME_BURST), 0
+        self.frames += 1
+        if not self.pace.take():
             await asyncio.sleep(BREATH_SECONDS)
-        elif next(turn) % FRAMES_A_TURN == 0:
+        elif self.frames % FRAMES_A_TURN == 0:
             await asyncio.sleep(0)
         await read(self, fragment)
 

@@ -54,6 +54,7 @@ class Session:
         # the run to turn to and its twin, handed over by a command's thread
         self._next: tuple[RunWatch | None, RunWatch | None] | None = None
         self.twin: RunWatch | None = None
+        self._own_layer: tuple[RunWatch, int] | None = None  # the newest that this page painted
         self._batch, self._received = 0, 0
         self._in_flight: dict[int, float] = {}
         self._latencies: deque[float] = deque(maxlen=32)
@@ -186,7 +187,8 @@ class Session:
 
         if watch.newest is not None and watch.newest[0] != self._layer_sent:
             self._layer_sent = watch.newest[0]
-            say({"type": "layer", "seq": watch.newest[0]}, watch.newest[1])
+            if self._own_layer != (watch, watch.newest[0]):  # the page has that one
+                say({"type": "layer", "seq": watch.newest[0]}, watch.newest[1])
         if watch.stroke_count != self._strokes_sent:
             fresh = list(watch.strokes)[self._strokes_sent - watch.stroke_count:]
             self._strokes_sent = watch.stroke_count
@@ -264,7 +266,7 @@ class Session:
 
         def paint() -> Answer:
             answer = self.controller.paint(watch, layer, message.coherence)
-            self._layer_sent = answer["seq"]  # this page has it
+            self._own_layer = watch, answer["seq"]
             return answer
 
         self._start(paint, message.sequence, self.controller.painting)

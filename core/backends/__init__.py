@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Hashable
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,35 +69,32 @@ def choose(name: str | None = None) -> tuple[str, str]:
             raise BackendError(f"backend {asked!r} is unknown: choose one of {', '.join(NAMES)} or auto")
         if asked not in COLUMNS:
             raise BackendError(f"backend {asked!r} has no kernels in this version: use --backend cpu")
-        _column(asked)
+        if lack := _lack(asked):
+            raise lack
         return asked, source
-    try:
-        _column("cuda")
-    except BackendError as error:
-        return "cpu", str(error)
-    return "cuda", "an NVIDIA GPU is here"
+    return ("cpu", str(lack)) if (lack := _lack("cuda")) else ("cuda", "an NVIDIA GPU is here")
 
 
 def available() -> list[str]:
     """Names of the backends that work on this machine."""
-    found = []
-    for name in COLUMNS:
-        with suppress(BackendError):
-            _column(name)
-            found.append(name)
-    return found
+    return [name for name in COLUMNS if not _lack(name)]
+
+
+def _lack(name: str) -> BackendError | None:
+    """What a backend misses on this machine; the CPU misses nothing, and is not loaded to find out."""
+    if name != "cpu":
+        try:
+            importlib.import_module(COLUMNS[name])
+        except BackendError as error:
+            return error
+    return None
 
 
 def open_backend(name: str | None = None, **options: Any) -> Backend:
     """Make a backend by name (see `choose`)."""
     chosen, _ = choose(name)
-    backend: Backend = _column(chosen).open_backend(**options)
+    backend: Backend = importlib.import_module(COLUMNS[chosen]).open_backend(**options)
     return backend
-
-
-def _column(name: str) -> ModuleType:
-    """A backend's module; a `BackendError` says what it lacks here."""
-    return importlib.import_module(COLUMNS[name])
 
 
 def current_backend() -> Backend:

@@ -42,7 +42,7 @@ class CpuBackend(LaunchQueue):
     name = "cpu"
 
     def __init__(self, threads: int | None = None) -> None:
-        super().__init__({*KERNELS, *ELEMENTWISE})
+        super().__init__(KERNELS, ELEMENTWISE)
         self.threads = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="zspace-cpu")
         weakref.finalize(self, self._pool.shutdown, wait=False)
@@ -54,14 +54,6 @@ class CpuBackend(LaunchQueue):
         data = values.copy()
         data.flags.writeable = False
         return Buffer(data)
-
-    def read(self, buffer: Buffer) -> NDArray[Any]:
-        """Run what is queued and give the values, read-only."""
-        if buffer.data is None:
-            self.flush()
-        values: NDArray[Any] = buffer.data.view()
-        values.flags.writeable = False
-        return values
 
     def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
         """Run `work` over items on the pool; the first error is raised here."""
@@ -83,12 +75,8 @@ class CpuBackend(LaunchQueue):
                        for i in threadpool_info() if i["user_api"] == "blas"})
         return {"backend": "cpu", "device": _processor(), "threads": self.threads, "blas": blas}
 
-    def _run(self, launch: Launch) -> None:
-        """Run one kernel that is not elementwise."""
-        out = launch.out()
-        if out is not None:
-            out.data = KERNELS[launch.primitive.name](self, launch, *(b.data for b in launch.inputs))
-            launch.inputs = []
+    def _to_host(self, data: NDArray[Any]) -> NDArray[Any]:
+        return data.view()
 
     def _run_chain(self, chain: list[Launch]) -> None:
         """Run elementwise launches of one shape together, block after block of rows."""

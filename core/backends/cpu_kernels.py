@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backends import cpu_loops as loops
+from core.backends.layout import LAYOUT
 from core.steer import tap_gradient, tap_kernels
 
 if TYPE_CHECKING:
@@ -122,15 +123,6 @@ def _causal_conv_dw(backend: CpuBackend, launch: Launch, g: A, x: A, tail: A) ->
     return np.asarray(parts.sum(axis=0))
 
 
-def _causal_conv_dtail(backend: CpuBackend, launch: Launch, g: A, w: A) -> A:
-    out = np.zeros(launch.shape, launch.dtype)
-    steps, taps = g.shape[1], w.shape[0]
-    for j in range(taps - 1):  # tail[j] is x[j - (K-1)]; it reaches y[t] through weight[t + K-1 - j]
-        for t in range(min(j + 1, steps)):
-            out[:, j] += w[t + taps - 1 - j] * g[:, t]
-    return out
-
-
 def _linear_recurrence(backend: CpuBackend, launch: Launch, a: A, b: A, h0: A) -> A:
     out = np.empty(launch.shape, launch.dtype)
     loop = loops.recurrence_reverse if launch.params["reverse"] else loops.recurrence
@@ -195,23 +187,11 @@ def _flat(x: A) -> A:
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
-def _slice(backend: CpuBackend, launch: Launch, x: A) -> A:
-    p = launch.params
-    return x[tuple(slice(a, b) for a, b in zip(p["start"], p["stop"], strict=True))]
-
-
 KERNELS: dict[str, Callable[..., A]] = {
+    **LAYOUT,
     "sum": _sum,
     "max": _max,
     "matmul": _matmul,
-    "reshape": lambda backend, launch, x: x.reshape(launch.shape),
-    "transpose": lambda backend, launch, x: x.transpose(launch.params["axes"]),
-    "broadcast": lambda backend, launch, x: np.broadcast_to(x, launch.shape),
-    "slice": _slice,
-    "pad": lambda backend, launch, x: np.pad(
-        x, list(zip(launch.params["before"], launch.params["after"], strict=True))),
-    "concat": lambda backend, launch, *xs: np.concatenate(xs, axis=launch.params["axis"]),
-    "take": lambda backend, launch, table, index: table[index],
     "scatter_add": _scatter_add,
     "rms_norm": _rms_norm,
     "rms_norm_dx": _rms_norm_dx,
@@ -219,10 +199,8 @@ KERNELS: dict[str, Callable[..., A]] = {
     "causal_conv": _causal_conv,
     "causal_conv_dx": _causal_conv_dx,
     "causal_conv_dw": _causal_conv_dw,
-    "causal_conv_dtail": _causal_conv_dtail,
     "linear_recurrence": _linear_recurrence,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "tap": lambda backend, launch, x: x,
     "tap_gradient": _tap_gradient,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-EPSILON = 1e-6  # inside the root of rms_norm
+from core.primitives import EPSILON
 
 
 @njit(cache=True, nogil=True)

@@ -35,19 +35,11 @@ class CudaBackend(LaunchQueue):
     name = "cuda"
 
     def __init__(self) -> None:
-        super().__init__({*KERNELS, *EXPRESSIONS})
+        super().__init__(KERNELS, EXPRESSIONS)
 
     def upload(self, values: NDArray[Any]) -> Buffer:
         """Copy host values to the device."""
         return Buffer(cp.asarray(values))
-
-    def read(self, buffer: Buffer) -> NDArray[Any]:
-        """Run what is queued, wait, and copy the values back, read-only."""
-        if buffer.data is None:
-            self.flush()
-        values: NDArray[Any] = cp.asnumpy(buffer.data)
-        values.flags.writeable = False
-        return values
 
     def describe(self) -> dict[str, Any]:
         """What must be equal for two runs to be comparable bit for bit."""
@@ -55,12 +47,9 @@ class CudaBackend(LaunchQueue):
         return {"backend": "cuda", "device": properties["name"].decode(), "driver": cp.cuda.runtime.driverGetVersion(),
                 "runtime": cp.cuda.runtime.runtimeGetVersion(), "cupy": cp.__version__}
 
-    def _run(self, launch: Launch) -> None:
-        """Run one kernel that is not elementwise."""
-        out = launch.out()
-        if out is not None:
-            out.data = KERNELS[launch.primitive.name](self, launch, *(b.data for b in launch.inputs))
-            launch.inputs = []
+    def _to_host(self, data: Any) -> NDArray[Any]:
+        values: NDArray[Any] = cp.asnumpy(data)
+        return values
 
     def _run_chain(self, chain: list[Launch]) -> None:
         """Run elementwise launches of one shape as one kernel; what nobody holds any more stays in registers."""

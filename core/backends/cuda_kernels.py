@@ -15,6 +15,8 @@ import cupy as cp
 import numpy as np
 from cupyx.scipy import fft
 
+from core.backends.layout import LAYOUT
+from core.primitives import EPSILON
 from core.steer import tap_kernels
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
 
 A = Any  # a CuPy array; CuPy has no stubs
-EPSILON = 1e-6  # inside the root of rms_norm
 BLOCK = 256
 
 EXPRESSIONS: dict[str, str] = {
@@ -135,14 +136,6 @@ def _causal_conv_dw(backend: CudaBackend, launch: Launch, g: A, x: A, tail: A) -
     return cp.stack([(g * full[:, taps - 1 - k : taps - 1 - k + steps]).sum((0, 1)) for k in range(taps)])
 
 
-def _causal_conv_dtail(backend: CudaBackend, launch: Launch, g: A, w: A) -> A:
-    out, steps, taps = cp.zeros(launch.shape, launch.dtype), g.shape[1], w.shape[0]
-    for j in range(taps - 1):  # tail[j] is x[j - (K-1)]; it reaches y[t] through weight[t + K-1 - j]
-        for t in range(min(j + 1, steps)):
-            out[:, j] += w[t + taps - 1 - j] * g[:, t]
-    return out
-
-
 def _linear_recurrence(backend: CudaBackend, launch: Launch, a: A, b: A, h0: A) -> A:
     n, steps, c = a.shape
     name = "recurrence_reverse" if launch.params["reverse"] else "recurrence"
@@ -190,23 +183,11 @@ def _tap_gradient(backend: CudaBackend, launch: Launch, g: A, activation: A) -> 
     return changed * cp.where(after > 0, before / after, 1).astype(g.dtype)
 
 
-def _slice(backend: CudaBackend, launch: Launch, x: A) -> A:
-    p = launch.params
-    return x[tuple(slice(a, b) for a, b in zip(p["start"], p["stop"], strict=True))]
-
-
 KERNELS: dict[str, Callable[..., A]] = {
+    **LAYOUT,
     "sum": lambda backend, launch, x: x.sum(axis=launch.params["axis"], keepdims=launch.params["keepdims"]),
     "max": lambda backend, launch, x: x.max(axis=launch.params["axis"], keepdims=launch.params["keepdims"]),
     "matmul": _matmul,
-    "reshape": lambda backend, launch, x: x.reshape(launch.shape),
-    "transpose": lambda backend, launch, x: x.transpose(launch.params["axes"]),
-    "broadcast": lambda backend, launch, x: cp.broadcast_to(x, launch.shape),
-    "slice": _slice,
-    "pad": lambda backend, launch, x: cp.pad(
-        x, list(zip(launch.params["before"], launch.params["after"], strict=True))),
-    "concat": lambda backend, launch, *xs: cp.concatenate(xs, axis=launch.params["axis"]),
-    "take": lambda backend, launch, table, index: table[index],
     "scatter_add": _scatter_add,
     "rms_norm": lambda backend, launch, x, w: x * _rms(x) * w,
     "rms_norm_dx": _rms_norm_dx,
@@ -216,10 +197,8 @@ KERNELS: dict[str, Callable[..., A]] = {
     "causal_conv_dx": lambda backend, launch, g, w: _loop(
         "causal_conv_dx", launch, g.size, g, w, *g.shape, w.shape[0]),
     "causal_conv_dw": _causal_conv_dw,
-    "causal_conv_dtail": _causal_conv_dtail,
     "linear_recurrence": _linear_recurrence,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "tap": lambda backend, launch, x: x,
     "tap_gradient": _tap_gradient,
 }

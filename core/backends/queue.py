@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Container, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.backends import Buffer
 from core.errors import BackendError
@@ -26,26 +27,29 @@ class Launch:
 
 
 class LaunchQueue:
-    """The part of a backend that queues; a backend says how one launch and how a chain of elementwise ones run.
+    """The part of a backend that queues; a backend says how a chain of elementwise launches runs.
 
     Parameters
     ----------
-    known : container of str
-        Names of the primitives that the backend has kernels for.
+    table : mapping of str to callable
+        Kernels that are not elementwise: ``kernel(backend, launch, *inputs) -> array``.
+    elementwise : collection of str
+        Names of the elementwise ones.
     """
 
     name: str
 
-    def __init__(self, known: Container[str]) -> None:
+    def __init__(self, table: Mapping[str, Callable[..., Any]], elementwise: Collection[str]) -> None:
         self.kernels: dict[Hashable, Any] = {}
-        self._known = known
+        self.known = {*table, *elementwise}
+        self._table = table
         self._queue: list[Launch] = []
         self._lock = threading.RLock()
 
     def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
                dtype: np.dtype[Any]) -> Buffer:
         """Queue one primitive."""
-        if primitive.name not in self._known:
+        if primitive.name not in self.known:
             raise BackendError(f"backend {self.name!r} has no kernel for {primitive.name!r}")
         out = Buffer()
         with self._lock:
@@ -71,7 +75,22 @@ class LaunchQueue:
                     chain.append(alive.pop())
                 self._run_chain(chain)
 
+    def read(self, buffer: Buffer) -> NDArray[Any]:
+        """Run what is queued and give the values on the host, read-only."""
+        if buffer.data is None:
+            self.flush()
+        values = self._to_host(buffer.data)
+        values.flags.writeable = False
+        return values
+
     def _run(self, launch: Launch) -> None:
+        """Run one kernel that is not elementwise."""
+        out = launch.out()
+        if out is not None:
+            out.data = self._table[launch.primitive.name](self, launch, *(b.data for b in launch.inputs))
+            launch.inputs = []
+
+    def _to_host(self, data: Any) -> NDArray[Any]:
         raise NotImplementedError
 
     def _run_chain(self, chain: list[Launch]) -> None:

@@ -42,7 +42,7 @@ def test_the_first_minutes(browser: Browser, server: Server) -> None:
     wait_for(lambda: step(page) >= 10, 60)
     early = train_loss(page)
     wait_for(lambda: step(page) >= 60, 60)
-    assert train_loss(page) < early - 0.5
+    wait_for(lambda: train_loss(page) < early - 0.5, 60)  # a page that was slow to open saw the steep part pass
     run = page.locator("#run-name").text_content()
     assert run
     folder = server.runs / run

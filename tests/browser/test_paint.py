@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from core.runs.work import WorkQueue
 from tests.browser.conftest import Watched
 from tests.kernels.conftest import WEBGPU
-from tests.serving import CHROMIUM_FLAGS, Server, chromium, records, serving, wait_for
+from tests.serving import CHROMIUM_FLAGS, Server, chromium, folded, records, serving, wait_for
 
 BANDS, SHEETS = 6, 8
 
@@ -85,12 +85,6 @@ def journalled(folder: Path) -> list[np.ndarray]:
             for r in records(folder / "inputs.jsonl") if r["kind"] == "patch"]
 
 
-def layer_of(row: dict[str, Any]) -> np.ndarray:
-    """The relation that a row of applied.jsonl records."""
-    fold = row["fold"]["atlas"]
-    return np.frombuffer(base64.b64decode(fold["relation"]), "<f8").reshape(fold["shape"])
-
-
 def settled(folder: Path, seq: int) -> list[dict[str, Any]]:
     """Rows of applied.jsonl from the one that took an input on, once the fold stands still."""
     def rows() -> list[dict[str, Any]]:
@@ -128,11 +122,11 @@ def test_a_stroke_on_a_cell_becomes_its_gain(browser: Browser, server: Server, t
     layer = journalled(folder)[-1]
     assert np.unravel_index(np.argmax(layer), layer.shape) == (band, sheet)
     rows = settled(folder, seq)
-    fold = layer_of(rows[-1])
+    fold = folded(rows[-1])
     np.testing.assert_array_equal(fold, layer.astype(np.float64))  # settled: the fold is the layer
     wait_for(lambda: page.evaluate("workbench.paint.gains.step") == records(folder / "applied.jsonl")[-1]["step"], 20)
     shown = page.evaluate("[...workbench.paint.gains.relation]")
-    newest = layer_of(records(folder / "applied.jsonl")[-1])
+    newest = folded(records(folder / "applied.jsonl")[-1])
     np.testing.assert_array_equal(np.float32(shown), newest.ravel().astype(np.float32))
     low, high = 2.0 ** fold.min(), 2.0 ** fold.max()
     expect(page.locator("#gains-text")).to_contain_text(f"{low:.2f} – {high:.2f}")

@@ -37,7 +37,7 @@ def test_every_primitive_has_cases_a_reference_and_a_kernel(backend: Backend) ->
 
     assert set(CASES) == set(PRIMITIVES) == set(reference.REFERENCE) == set(KERNELS) | set(ELEMENTWISE)
     assert {k for k, p in PRIMITIVES.items() if p.elementwise} == set(ELEMENTWISE)
-    assert backend._known == set(PRIMITIVES)  # type: ignore[attr-defined]
+    assert backend.known == set(PRIMITIVES)  # type: ignore[attr-defined]
     assert all(p.order == "fixed" for p in PRIMITIVES.values())
 
 

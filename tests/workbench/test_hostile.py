@@ -27,7 +27,7 @@ from core.runs.store import RunFolder
 from core.runs.trainer import Trainer, create_run
 from core.runs.work import WorkQueue
 from tests.bench.wire import Page
-from tests.serving import Server, records, serving, wait_for
+from tests.serving import Server, folded, records, serving, wait_for
 from workbench.session import COMMAND_BURST, COMMANDS_PER_SECOND
 
 ATTACKERS, EACH, FLOOD, HANDFUL = 4, 2500, 400, 26
@@ -388,9 +388,8 @@ def test_hostile_layers_never_reach_the_log(attacked: Server, texts: Path) -> No
     assert len(done) == LAYERS
     assert painted(run) == done
     assert {r["kind"] for r in records(run.inputs)} == {"start", "boundary", "patch"}
-    last = np.frombuffer(done[-1][1], "<f4")
-    wait_for(lambda: np.array_equal(
-        np.frombuffer(base64.b64decode(records(run.applied)[-1]["fold"]["atlas"]["relation"]), "<f8"), last))
+    last = np.frombuffer(done[-1][1], "<f4").reshape(SHAPE)
+    wait_for(lambda: np.array_equal(folded(records(run.applied)[-1]), last))
     applied = records(run.applied)
     assert [seq for row in applied for seq in row["seq"] if seq in dict(done)] == [seq for seq, _ in done]
     assert not any("rejected" in row for row in applied)

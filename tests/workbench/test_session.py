@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,14 @@ def growing(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     return Controller(tmp_path / "runs", texts), Trainer(folder)
 
 
+async def train_beside(page: Page, trainer: Trainer, on_row: Callable[[dict[str, Any]], None]) -> None:
+    """Train to the end, once the page is open."""
+    page.ask("hello")
+    await settled(page, 1)
+    trainer.on_row = on_row
+    trainer.run()
+
+
 def test_a_slow_page_gets_the_newest_when_it_answers_and_misses_no_row(growing: tuple[Controller, Trainer]) -> None:
     controller, trainer = growing
     page = Page(controller)
@@ -118,13 +127,7 @@ def test_a_slow_page_gets_the_newest_when_it_answers_and_misses_no_row(growing: 
         if row["step"] == 150 and row["split"] == "train":
             sent_while_silent.append(len(page.said("status")))
 
-    async def talk() -> None:
-        page.ask("hello")
-        await settled(page, 1)
-        trainer.on_row = on_row
-        trainer.run()
-
-    asyncio.run(talk())
+    asyncio.run(train_beside(page, trainer, on_row))
     assert sent_while_silent == [IN_FLIGHT]  # whatever happened meanwhile
     page.acknowledge()
     page.session.tick()
@@ -145,14 +148,8 @@ def test_rows_arrive_as_the_run_goes_on_also_when_points_merge(growing: tuple[Co
         page.session.tick()
         page.acknowledge()
 
-    async def talk() -> None:
-        page.ask("hello")
-        await settled(page, 1)
-        trainer.on_row = on_row
-        trainer.run()
-        page.session.tick()
-
-    asyncio.run(talk())
+    asyncio.run(train_beside(page, trainer, on_row))
+    page.session.tick()
     rows = [r for r in records(trainer.folder.metrics) if r["split"] == "train"]
     table = page.table("train")
     assert 16 <= len(table) <= 32
@@ -257,13 +254,7 @@ def test_what_was_painted_and_applied_reaches_the_page(growing: tuple[Controller
         if row["split"] == "train" and row["step"] in (20, 60):
             paint(trainer.folder, layers[row["step"] == 60])
 
-    async def talk() -> None:
-        page.ask("hello")
-        await settled(page, 1)
-        trainer.on_row = on_row
-        trainer.run()
-
-    asyncio.run(talk())
+    asyncio.run(train_beside(page, trainer, on_row))
     page.session.tick()
     page.acknowledge()
     told = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import threading
@@ -26,6 +25,7 @@ from core.runs.store import RunFolder, write_atomic
 from core.runs.trainer import Trainer, load_model
 from core.scheduler import Patch, Scheduler
 from tests.core.test_zmetrics import slow as slow_reading
+from tests.serving import folded
 
 Make = Callable[..., RunFolder]
 FRAME = ZFrame.octaves()
@@ -38,11 +38,6 @@ def rows(folder: RunFolder) -> list[dict[str, Any]]:
 
 def applied(folder: RunFolder) -> list[dict[str, Any]]:
     return read_records(folder.applied)[0]
-
-
-def folded(row: dict[str, Any]) -> np.ndarray:
-    fold = row["fold"]["atlas"]
-    return np.frombuffer(base64.b64decode(fold["relation"]), "<f8").reshape(fold["shape"])
 
 
 def run(folder: RunFolder, at: dict[int, Callable[[], object]] | None = None, until: int | None = None) -> Trainer:
