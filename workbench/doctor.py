@@ -78,7 +78,7 @@ def _cuda() -> Finding:
     try:
         about = backends.open_backend("cuda").describe()
     except BackendError as error:
-        return Finding("backend", "cuda", False, str(error), OPTIONAL["cupy-cuda13x"])
+        return Finding("backend", "cuda", False, str(error.__cause__), OPTIONAL["cupy-cuda13x"])
     return Finding("backend", "cuda", True, f"{about['device']}, driver {about['driver']}, CuPy {about['cupy']}")
 
 

@@ -72,7 +72,8 @@ def choose(name: str | None = None) -> tuple[str, str]:
         if lack := _lack(asked):
             raise lack
         return asked, source
-    return ("cpu", str(lack)) if (lack := _lack("cuda")) else ("cuda", "an NVIDIA GPU is here")
+    lack = _lack("cuda")
+    return ("cpu", f"cuda is not here: {lack.__cause__}") if lack else ("cuda", "an NVIDIA GPU is here")
 
 
 def available() -> list[str]:
