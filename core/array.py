@@ -8,14 +8,14 @@ primitives may alias memory, and a result nobody holds when the queue is flushed
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from core.backends import Backend, Buffer, current_backend
-from core.primitives import PRIMITIVES, Shape, _axes
+from core.primitives import PRIMITIVES, STORAGE, Shape, _axes
 
 Scalar = int | float
 _tick = itertools.count()
@@ -190,8 +190,11 @@ def apply(name: str, *inputs: Array, **params: Any) -> Array:
     if len(floats) > 1 or len(backends) > 1:
         names = ", ".join(f"{x.dtype} on {x.backend.name}" for x in inputs)
         raise ValueError(f"{name}: inputs must share one float type and one backend, got {names}")
-    dtype = floats.pop() if floats else inputs[0].dtype
-    backend = inputs[0].backend
+    if np.dtype(np.float16) in floats and name not in STORAGE:
+        raise ValueError(f"{name}: float16 is for storage alone: cast(x, 'float32') first")
+    kind = primitive.dtype or params.get("dtype")
+    dtype = np.dtype(kind) if kind else floats.pop() if floats else inputs[0].dtype
+    backend = inputs[0].backend if inputs else current_backend()
     buffer = backend.launch(primitive, [x.buffer for x in inputs], params, shape, dtype)
     needs = primitive.vjp is not None and any(x.requires_grad for x in inputs)
     out = Array(backend, buffer, shape, dtype, None, needs)
@@ -243,69 +246,3 @@ def _reverse(loss: Array) -> list[Array]:
             seen[id(x)] = x
             stack.extend(i for i in x.node.inputs if i.requires_grad)
     return sorted(seen.values(), key=lambda x: -x.node.tick if x.node else 0)
-
-
-# --- functions of the field's vocabulary ------------------------------------------------------------------------------
-
-
-def exp(x: Array) -> Array:
-    return apply("exp", x)
-
-
-def log(x: Array) -> Array:
-    return apply("log", x)
-
-
-def sqrt(x: Array) -> Array:
-    return apply("sqrt", x)
-
-
-def tanh(x: Array) -> Array:
-    return apply("tanh", x)
-
-
-def sigmoid(x: Array) -> Array:
-    return apply("sigmoid", x)
-
-
-def silu(x: Array) -> Array:
-    """x * sigmoid(x)."""
-    return apply("silu", x)
-
-
-def maximum(a: Array, b: Array) -> Array:
-    return apply("maximum", a, b)
-
-
-def concat(xs: Iterable[Array], axis: int) -> Array:
-    """Join along one axis."""
-    items = tuple(xs)
-    return apply("concat", *items, axis=axis % items[0].ndim)
-
-
-def take(table: Array, index: Array) -> Array:
-    """Rows of `table` [V, ...] at int32 `index` (any shape)."""
-    return apply("take", table, index)
-
-
-def cross_entropy(logits: Array, targets: Array) -> Array:
-    """Negative log likelihood in nats per row: logits [..., V], int32 targets [...] -> [...]."""
-    return apply("cross_entropy", logits, targets)
-
-
-def rms_norm(x: Array, weight: Array) -> Array:
-    """x / rms(x) * weight over the last axis (Zhang & Sennrich 2019), epsilon 1e-6 inside the root."""
-    return apply("rms_norm", x, weight)
-
-
-def causal_conv(x: Array, weight: Array, tail: Array) -> Array:
-    """Depthwise causal convolution: y[t] = sum_k weight[k] x[t-k].
-
-    Shapes: x [N,T,C], weight [K,C], tail [N,K-1,C] (the inputs just before x, oldest first) -> [N,T,C].
-    """
-    return apply("causal_conv", x, weight, tail)
-
-
-def linear_recurrence(a: Array, b: Array, h0: Array) -> Array:
-    """h[t] = a[t] h[t-1] + b[t], h[-1] = h0: a, b [N,T,C], h0 [N,C] -> [N,T,C]."""
-    return apply("linear_recurrence", a, b, h0, reverse=False)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import asarray, cross_entropy
+from core.array import asarray
+from core.functions import cross_entropy
 from core.nn.rnn import Parameters, Rnn
 
 BATCH = 32

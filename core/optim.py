@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from core.array import Array, asarray, maximum, sqrt
+from core.array import Array, asarray
+from core.functions import maximum, sqrt
 
 
 def clip_by_norm(grads: Mapping[str, Array], limit: float) -> tuple[dict[str, Array], Array]:

@@ -36,6 +36,11 @@ def philox(key: tuple[int, int], counter: NDArray[np.uint32]) -> NDArray[np.uint
     return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
 
 
+def philox_key(seed: int) -> tuple[int, int]:
+    """The two halves of a seed's low 64 bits."""
+    return seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+
+
 class Philox:
     """Draws for one seed.
 
@@ -46,7 +51,7 @@ class Philox:
     """
 
     def __init__(self, seed: int) -> None:
-        self.key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+        self.key = philox_key(seed)
 
     def integers32(self, stream: int, step: int, n: int) -> NDArray[np.uint32]:
         """n independent 32-bit integers; integer i depends on (seed, stream, step, i) alone."""
@@ -54,6 +59,10 @@ class Philox:
         counter[:, 0] = np.arange(len(counter))
         counter[:, 1], counter[:, 2], counter[:, 3] = step & 0xFFFFFFFF, step >> 32, stream
         return philox(self.key, counter).ravel()[:n]
+
+    def bits(self, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.uint32]:
+        """`integers32` in a shape."""
+        return self.integers32(stream, step, int(np.prod(shape))).reshape(shape)
 
     def uniform(self, stream: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Multiples of 2^-24 in [0, 1): exact in float32 too."""

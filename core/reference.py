@@ -48,35 +48,120 @@ def rms_norm_dw(g: A, x: A) -> A:
     return (g * x * r).reshape(-1, x.shape[-1]).sum(0)
 
 
-def causal_conv(x: A, w: A, tail: A) -> A:
-    full, taps = np.concatenate([tail, x], 1), len(w)
-    return sum(w[k] * full[:, taps - 1 - k : taps - 1 - k + x.shape[1]] for k in range(taps))
+def layer_norm(x: A, w: A, b: A) -> A:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPSILON) * w + b
 
 
-def causal_conv_dx(g: A, w: A) -> A:
-    padded = np.concatenate([g, np.zeros((len(g), len(w) - 1, g.shape[2]))], 1)
-    return sum(w[k] * padded[:, k : k + g.shape[1]] for k in range(len(w)))
+def layer_norm_dx(g: A, x: A, w: A) -> A:
+    centred, gw = x - x.mean(-1, keepdims=True), g * w
+    r = 1 / np.sqrt((centred**2).mean(-1, keepdims=True) + EPSILON)
+    return r * (gw - gw.mean(-1, keepdims=True) - centred * r**2 * (gw * centred).mean(-1, keepdims=True))
 
 
-def causal_conv_dw(g: A, x: A, tail: A) -> A:
-    full, taps = np.concatenate([tail, x], 1), tail.shape[1] + 1
-    return np.stack([(g * full[:, taps - 1 - k : taps - 1 - k + x.shape[1]]).sum((0, 1)) for k in range(taps)])
+def layer_norm_dw(g: A, x: A) -> A:
+    return (g * layer_norm(x, np.ones(x.shape[-1]), np.zeros(x.shape[-1]))).reshape(-1, x.shape[-1]).sum(0)
 
 
-def causal_conv_dtail(g: A, w: A) -> A:
-    padded = np.concatenate([np.zeros((len(g), len(w) - 1, g.shape[2])), g], 1)
-    full = np.concatenate([padded, np.zeros((len(g), len(w) - 1, g.shape[2]))], 1)
-    return sum(w[k] * full[:, k : k + len(w) - 1] for k in range(len(w)))
+def causal_conv(x: A, w: A, tail: A, *, dilation: Any) -> A:
+    full, reach = np.concatenate([tail, x], 1), tail.shape[1]
+    return sum(w[k] * full[:, reach - k * dilation :][:, : x.shape[1]] for k in range(len(w)))
+
+
+def causal_conv_dx(g: A, w: A, *, dilation: Any) -> A:
+    padded = np.concatenate([g, np.zeros((len(g), (len(w) - 1) * dilation, g.shape[2]))], 1)
+    return sum(w[k] * padded[:, k * dilation :][:, : g.shape[1]] for k in range(len(w)))
+
+
+def causal_conv_dw(g: A, x: A, tail: A, *, dilation: Any) -> A:
+    full, reach = np.concatenate([tail, x], 1), tail.shape[1]
+    lags = range(0, reach + 1, dilation)
+    return np.stack([(g * full[:, reach - lag :][:, : x.shape[1]]).sum((0, 1)) for lag in lags])
+
+
+def causal_conv_dtail(g: A, w: A, *, dilation: Any) -> A:
+    beyond = np.zeros((len(g), (len(w) - 1) * dilation, g.shape[2]))
+    full = np.concatenate([beyond, g, beyond], 1)
+    return sum(w[k] * full[:, k * dilation :][:, : beyond.shape[1]] for k in range(len(w)))
+
+
+def unfold2d(x: A, *, kernel: Any, stride: Any, padding: Any) -> A:
+    (n, _, _, c), (kh, kw), (sh, sw), (ph, pw) = x.shape, kernel, stride, padding
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0))), kernel, (1, 2))
+    strided = windows[:, ::sh, ::sw].transpose(0, 1, 2, 4, 5, 3)
+    return strided.reshape(n, *strided.shape[1:3], kh * kw * c)
+
+
+def fold2d(g: A, *, size: Any, kernel: Any, stride: Any, padding: Any) -> A:
+    (n, rows, columns, _), (kh, kw), (sh, sw), (ph, pw) = g.shape, kernel, stride, padding
+    patches = g.reshape(n, rows, columns, kh, kw, -1)
+    out = np.zeros((n, size[0] + 2 * ph, size[1] + 2 * pw, patches.shape[-1]))
+    for y, x, i, j in np.ndindex(rows, columns, kh, kw):
+        out[:, y * sh + i, x * sw + j] += patches[:, y, x, i, j]
+    return out[:, ph : ph + size[0], pw : pw + size[1]]
 
 
 def linear_recurrence(a: A, b: A, h0: A, *, reverse: Any) -> A:
     out, h = np.zeros_like(b), h0
     if reverse:
-        a, b = np.concatenate([a[:, 1:], 0 * a[:, :1]], 1)[:, ::-1], b[:, ::-1]
+        a, b = np.concatenate([np.conj(a[:, 1:]), 0 * a[:, :1]], 1)[:, ::-1], b[:, ::-1]
     for t in range(a.shape[1]):
         h = a[:, t] * h + b[:, t]
         out[:, t] = h
     return out[:, ::-1] if reverse else out
+
+
+def joined(x: A) -> A:
+    return x[..., 0] + 1j * x[..., 1]
+
+
+def parted(z: A) -> A:
+    return np.stack([z.real, z.imag], -1)
+
+
+def complex_recurrence(a: A, b: A, h0: A, *, reverse: Any) -> A:
+    return parted(linear_recurrence(joined(a), joined(b), joined(h0), reverse=reverse))
+
+
+def complex_mul(a: A, b: A, *, conjugate: Any) -> A:
+    return parted(joined(a) * (np.conj(joined(b)) if conjugate else joined(b)))
+
+
+def scatter_along(g: A, index: A, *, n: Any) -> A:
+    out = np.zeros((*g.shape[:-1], n))
+    np.add.at(out, (*np.indices(index.shape)[:-1], index), g)
+    return out
+
+
+def random_bits(*, key: Any, stream: Any, step: Any, shape: Any) -> A:
+    """Philox4x32-10 in Python integers: Salmon et al. 2011, figure 2."""
+    out: list[int] = []
+    for i in range(-(-int(np.prod(shape)) // 4)):
+        c, k = (i, step % 2**32, step >> 32, stream), key
+        for _ in range(10):
+            a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = ((b >> 32) ^ c[1] ^ k[0], b % 2**32, (a >> 32) ^ c[3] ^ k[1], a % 2**32)
+            k = ((k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32)
+        out += c
+    return np.array(out[: int(np.prod(shape))], np.uint32).view(np.int32).reshape(shape)
+
+
+def random_uniform(*, dtype: Any, **counter: Any) -> A:
+    return (random_bits(**counter).view(np.uint32) >> 8) * 2.0**-24
+
+
+def random_normal(*, shape: Any, dtype: Any, **counter: Any) -> A:
+    n = int(np.prod(shape))
+    half = -(-n // 2)
+    u = (random_bits(shape=(2 * half,), **counter).view(np.uint32) + 0.5) * 2.0**-32
+    radius, angle = np.sqrt(-2 * np.log(u[:half])), 2 * np.pi * u[half:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n].reshape(shape)
+
+
+def sheet_weight(re: A, im: A, values: A) -> A:
+    S = len(values)
+    away = [np.abs((np.arctan2(im, re) - 2 * np.pi * s / S + np.pi) % (2 * np.pi) - np.pi) for s in range(S)]
+    return sum(v * np.where(a < 2 * np.pi / S, np.cos(S * a / 4) ** 2, 0) for v, a in zip(values, away, strict=True))
 
 
 def cross_entropy(logits: A, targets: A) -> A:
@@ -88,19 +173,6 @@ def cross_entropy(logits: A, targets: A) -> A:
 def cross_entropy_grad(g: A, logits: A, targets: A) -> A:
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return g[..., None] * (e / e.sum(-1, keepdims=True) - (np.arange(logits.shape[-1]) == targets[..., None]))
-
-
-def tap_gradient(g: A, x: A, *, frame: Any, gains: A) -> A:
-    T, n, out = g.shape[1], 2 * g.shape[1], g.copy()
-    twice = np.where(np.arange(T) == 0, 1, 2)
-    double = np.where(np.arange(T + 1) % T == 0, np.sqrt(2), 2)
-    for b, H in enumerate(frame.filters(n)):
-        ahead, past = np.fft.irfft(H**2, n)[:T] * twice, np.fft.ifft(np.pad(H * double, (0, T - 1)))[:T] * twice
-        for t in range(T):
-            z = np.tensordot(past[: t + 1], x[:, t::-1], (0, 1))
-            weight = np.tensordot(gains[b] - 1, frame.hats(np.angle(z)), 1)
-            out[:, t] += weight * np.tensordot(ahead[: T - t], g[:, t:], (0, 1))
-    return out * (np.linalg.norm(g) / np.linalg.norm(out)) if g.any() else out
 
 
 REFERENCE: dict[str, Any] = {
@@ -119,5 +191,15 @@ REFERENCE: dict[str, Any] = {
     "causal_conv": causal_conv, "causal_conv_dx": causal_conv_dx, "causal_conv_dw": causal_conv_dw,
     "causal_conv_dtail": causal_conv_dtail, "linear_recurrence": linear_recurrence,
     "cross_entropy": cross_entropy, "cross_entropy_grad": cross_entropy_grad,
-    "tap": lambda x, **_: x, "tap_gradient": tap_gradient,
+    "tap": lambda x, **_: x, "sheet_weight": sheet_weight,
+    "abs": np.abs, "sin": np.sin, "cos": np.cos, "softplus": lambda x: np.logaddexp(0, x),
+    "nonfinite": lambda x: (~np.isfinite(x)).astype(np.float64), "where": lambda c, a, b: np.where(c != 0, a, b),
+    "cast": lambda x, *, dtype: x.astype(dtype),
+    "argsort": lambda x, *, descending: np.argsort(-x if descending else x, -1, stable=True),
+    "take_along": lambda x, index: np.take_along_axis(x, index, -1), "scatter_along": scatter_along,
+    "layer_norm": layer_norm, "layer_norm_dx": layer_norm_dx, "layer_norm_dw": layer_norm_dw,
+    "unfold2d": unfold2d, "fold2d": fold2d, "complex_recurrence": complex_recurrence, "complex_mul": complex_mul,
+    "rfft": lambda x, *, n, axis: parted(np.fft.rfft(x, n, axis)),
+    "irfft": lambda x, *, n, axis: np.fft.irfft(joined(x), n, axis),
+    "random_bits": random_bits, "random_uniform": random_uniform, "random_normal": random_normal,
 }

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from core.array import Array, apply, asarray, concat
+from core.array import Array, apply, asarray
 from core.backends import Backend
 from core.errors import FrameMismatchError
 from core.field import analytic_bands, field_density
 from core.frame import ZFrame, ZIndex
+from core.functions import concat
 
 NEIGHBOURS = 3  # rows on each side that a vector's spread is measured over
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from core.backends import cpu_loops as loops
 from core.backends.layout import LAYOUT
-from core.steer import tap_gradient, tap_kernels
+from core.random import Philox
 
 if TYPE_CHECKING:
     from core.backends.cpu import CpuBackend
@@ -53,7 +54,18 @@ def _silu_grad(out: A, g: A, x: A) -> None:
     np.multiply(out, g, out=out)
 
 
+def _where(out: A, c: A, a: A, b: A) -> None:
+    np.copyto(out, b)
+    np.copyto(out, a, where=c != 0)
+
+
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "abs": lambda out, x: np.abs(x, out=out),
+    "sin": lambda out, x: np.sin(x, out=out),
+    "cos": lambda out, x: np.cos(x, out=out),
+    "softplus": lambda out, x: np.logaddexp(0, x, out=out),
+    "nonfinite": lambda out, x: np.subtract(1, np.isfinite(x), out=out),
+    "where": _where,
     "add": lambda out, a, b: np.add(a, b, out=out),
     "sub": lambda out, a, b: np.subtract(a, b, out=out),
     "mul": lambda out, a, b: np.multiply(a, b, out=out),
@@ -105,51 +117,109 @@ def _matmul(backend: CpuBackend, launch: Launch, a: A, b: A) -> A:
     return out
 
 
-def _causal_conv(backend: CpuBackend, launch: Launch, x: A, w: A, tail: A) -> A:
+def _over_sequences(loop: Callable[..., None], backend: CpuBackend, launch: Launch, *inputs: A, **options: Any) -> A:
+    """Run a loop on chunks of sequences; inputs without a batch axis come as options."""
     out = np.empty(launch.shape, launch.dtype)
-    backend.map(lambda s: loops.causal_conv(x[s], w, tail[s], out[s]), backend.chunks(x.shape[0], x.nbytes))
+    backend.map(lambda s: loop(*(x[s] for x in inputs), *options.values(), out[s]),
+                backend.chunks(len(out), inputs[0].nbytes))
     return out
+
+
+def _causal_conv(backend: CpuBackend, launch: Launch, x: A, w: A, tail: A) -> A:
+    return _over_sequences(loops.causal_conv, backend, launch, x, tail, w=w, dilation=launch.params["dilation"])
 
 
 def _causal_conv_dx(backend: CpuBackend, launch: Launch, g: A, w: A) -> A:
-    out = np.empty(launch.shape, launch.dtype)
-    backend.map(lambda s: loops.causal_conv_dx(g[s], w, out[s]), backend.chunks(g.shape[0], g.nbytes))
-    return out
+    return _over_sequences(loops.causal_conv_dx, backend, launch, g, w=w, dilation=launch.params["dilation"])
 
 
 def _causal_conv_dw(backend: CpuBackend, launch: Launch, g: A, x: A, tail: A) -> A:
     parts = np.zeros((g.shape[0], *launch.shape), launch.dtype)
-    backend.map(lambda s: loops.causal_conv_dw(g[s], x[s], tail[s], parts[s]), backend.chunks(g.shape[0], g.nbytes))
+    dilation = launch.params["dilation"]
+    backend.map(lambda s: loops.causal_conv_dw(g[s], x[s], tail[s], dilation, parts[s]),
+                backend.chunks(g.shape[0], g.nbytes))
     return np.asarray(parts.sum(axis=0))
 
 
 def _linear_recurrence(backend: CpuBackend, launch: Launch, a: A, b: A, h0: A) -> A:
-    out = np.empty(launch.shape, launch.dtype)
     loop = loops.recurrence_reverse if launch.params["reverse"] else loops.recurrence
-    backend.map(lambda s: loop(a[s], b[s], h0[s], out[s]), backend.chunks(a.shape[0], a.nbytes))
-    return out
+    return _over_sequences(loop, backend, launch, a, b, h0)
 
 
-def _rms_norm(backend: CpuBackend, launch: Launch, x: A, w: A) -> A:
-    flat, out = _flat(x), np.empty(launch.shape, launch.dtype)
-    rows = _flat(out)
-    backend.map(lambda s: loops.rms_norm(flat[s], w, rows[s]), backend.chunks(len(flat), x.nbytes))
-    return out
-
-
-def _rms_norm_dx(backend: CpuBackend, launch: Launch, g: A, x: A, w: A) -> A:
+def _complex_recurrence(backend: CpuBackend, launch: Launch, a: A, b: A, h0: A) -> A:
+    loop: Callable[..., None] = loops.complex_reverse if launch.params["reverse"] else loops.recurrence
     out = np.empty(launch.shape, launch.dtype)
-    rows, flat_g, flat_x = _flat(out), _flat(g), _flat(x)
-    backend.map(lambda s: loops.rms_norm_dx(flat_g[s], flat_x[s], w, rows[s]), backend.chunks(len(rows), x.nbytes))
+    z, inputs = _joined(out), [_joined(x) for x in (a, b, h0)]
+    backend.map(lambda s: loop(*(x[s] for x in inputs), z[s]), backend.chunks(len(z), a.nbytes))
     return out
 
 
-def _rms_norm_dw(backend: CpuBackend, launch: Launch, g: A, x: A) -> A:
-    flat_g, flat_x = _flat(g), _flat(x)
-    groups = [slice(i, i + 256) for i in range(0, len(flat_x), 256)]  # not a chunk a thread: fixed by the shape
-    parts = np.zeros((len(groups), x.shape[-1]), launch.dtype)
-    backend.map(lambda i: loops.rms_norm_dw(flat_g[groups[i]], flat_x[groups[i]], parts[i]), range(len(groups)))
-    return np.asarray(parts.sum(axis=0))
+def _complex_mul(backend: CpuBackend, launch: Launch, a: A, b: A) -> A:
+    right = np.conj(_joined(b)) if launch.params["conjugate"] else _joined(b)
+    return _parted(np.asarray(_joined(a) * right))
+
+
+def _rfft(backend: CpuBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    if not x.size:
+        return np.empty(launch.shape, launch.dtype)
+    return _parted(scipy.fft.rfft(x, p["n"], p["axis"], workers=backend.threads))
+
+
+def _irfft(backend: CpuBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    if not x.size:
+        return np.empty(launch.shape, launch.dtype)
+    return np.asarray(scipy.fft.irfft(_joined(x), p["n"], p["axis"], workers=backend.threads))
+
+
+def _joined(x: A) -> A:
+    """[..., 2] as complex numbers, without a copy where the parts lie side by side."""
+    return np.ascontiguousarray(x).view(np.result_type(x.dtype, np.complex64))[..., 0]
+
+
+def _parted(z: A) -> A:
+    """Complex numbers as [..., 2]."""
+    return np.ascontiguousarray(z).reshape(*z.shape, 1).view(z.real.dtype)
+
+
+def _sheet_weight(backend: CpuBackend, launch: Launch, re: A, im: A, values: A) -> A:
+    """Between two neighbouring centres the hats are cos^2 and sin^2 of the way from one to the other."""
+    out, step = np.empty(launch.shape, launch.dtype), np.roll(values, -1) - values
+    rows, flat_re, flat_im = out.reshape(-1), re.reshape(-1), im.reshape(-1)
+
+    def work(s: slice) -> None:
+        place = np.arctan2(flat_im[s], flat_re[s]) * values.dtype.type(len(values) / (2 * math.pi))
+        low = np.floor(place)
+        rising = np.sin((place - low) * values.dtype.type(math.pi / 2)) ** 2
+        at = low.astype(np.int32) % len(values)
+        rows[s] = values[at] + step[at] * rising
+
+    backend.map(work, backend.chunks(len(rows), out.nbytes))
+    return out
+
+
+def _norm(loop: Callable[..., None], count: int) -> Callable[..., A]:
+    """A kernel that runs a loop on rows: `count` inputs have rows, the others one value a channel."""
+    def kernel(backend: CpuBackend, launch: Launch, *inputs: A) -> A:
+        out = np.empty(launch.shape, launch.dtype)
+        rows, flat, rest = _flat(out), [_flat(x) for x in inputs[:count]], inputs[count:]
+        backend.map(lambda s: loop(*(x[s] for x in flat), *rest, rows[s]), backend.chunks(len(rows), out.nbytes))
+        return out
+
+    return kernel
+
+
+def _norm_dw(loop: Callable[..., None]) -> Callable[..., A]:
+    """A kernel that sums rows in groups that the shape alone decides, not the number of threads."""
+    def kernel(backend: CpuBackend, launch: Launch, g: A, x: A) -> A:
+        flat_g, flat_x = _flat(g), _flat(x)
+        groups = [slice(i, i + 256) for i in range(0, len(flat_x), 256)]
+        parts = np.zeros((len(groups), x.shape[-1]), launch.dtype)
+        backend.map(lambda i: loop(flat_g[groups[i]], flat_x[groups[i]], parts[i]), range(len(groups)))
+        return np.asarray(parts.sum(axis=0))
+
+    return kernel
 
 
 def _cross_entropy(backend: CpuBackend, launch: Launch, logits: A, targets: A) -> A:
@@ -174,12 +244,37 @@ def _scatter_add(backend: CpuBackend, launch: Launch, g: A, index: A) -> A:
     return out
 
 
-def _tap_gradient(backend: CpuBackend, launch: Launch, g: A, activation: A) -> A:
-    frame = launch.params["frame"]
-    key = ("tap", frame.signature(), g.shape[1], g.dtype.str)
-    if key not in backend.kernels:
-        backend.kernels[key] = tap_kernels(frame.filters, g.shape[1], g.dtype)
-    return tap_gradient(g, activation, backend.kernels[key], launch.params["gains"], workers=backend.threads)
+def _take_along(backend: CpuBackend, launch: Launch, x: A, index: A) -> A:
+    return np.take_along_axis(x, index, -1)
+
+
+def _scatter_along(backend: CpuBackend, launch: Launch, g: A, index: A) -> A:
+    out = np.zeros(launch.shape, launch.dtype)
+    loops.scatter_along(_flat(g), _flat(index), _flat(out))
+    return out
+
+
+def _argsort(backend: CpuBackend, launch: Launch, x: A) -> A:
+    order = np.argsort(-x if launch.params["descending"] else x, axis=-1, stable=True)
+    return order.astype(np.int32)
+
+
+def _unfold2d(backend: CpuBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    (sh, sw), (ph, pw) = p["stride"], p["padding"]
+    padded = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, p["kernel"], (1, 2))[:, ::sh, ::sw]
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(launch.shape)
+
+
+def _random(draw: str) -> Callable[..., A]:
+    def kernel(backend: CpuBackend, launch: Launch) -> A:
+        p = launch.params
+        low, high = p["key"]
+        values = getattr(Philox(low | high << 32), draw)(p["stream"], p["step"], launch.shape)
+        return values.view(np.int32) if draw == "bits" else values.astype(launch.dtype)
+
+    return kernel
 
 
 def _flat(x: A) -> A:
@@ -189,18 +284,33 @@ def _flat(x: A) -> A:
 
 KERNELS: dict[str, Callable[..., A]] = {
     **LAYOUT,
+    "cast": lambda backend, launch, x: x.astype(launch.dtype),
     "sum": _sum,
     "max": _max,
     "matmul": _matmul,
     "scatter_add": _scatter_add,
-    "rms_norm": _rms_norm,
-    "rms_norm_dx": _rms_norm_dx,
-    "rms_norm_dw": _rms_norm_dw,
+    "argsort": _argsort,
+    "take_along": _take_along,
+    "scatter_along": _scatter_along,
+    "rms_norm": _norm(loops.rms_norm, 1),
+    "rms_norm_dx": _norm(loops.rms_norm_dx, 2),
+    "rms_norm_dw": _norm_dw(loops.rms_norm_dw),
+    "layer_norm": _norm(loops.layer_norm, 1),
+    "layer_norm_dx": _norm(loops.layer_norm_dx, 2),
+    "layer_norm_dw": _norm_dw(loops.layer_norm_dw),
     "causal_conv": _causal_conv,
     "causal_conv_dx": _causal_conv_dx,
     "causal_conv_dw": _causal_conv_dw,
+    "unfold2d": _unfold2d,
     "linear_recurrence": _linear_recurrence,
+    "complex_recurrence": _complex_recurrence,
+    "complex_mul": _complex_mul,
+    "rfft": _rfft,
+    "irfft": _irfft,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "tap_gradient": _tap_gradient,
+    "random_bits": _random("bits"),
+    "random_uniform": _random("uniform"),
+    "random_normal": _random("normal"),
+    "sheet_weight": _sheet_weight,
 }

@@ -37,47 +37,60 @@ def recurrence_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def causal_conv(x: Any, w: Any, tail: Any, out: Any) -> None:
-    """y[t] = sum_k w[k] x[t-k], with `tail` before x."""
-    taps = w.shape[0]
+def complex_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
+    """s[t] = conj(a[t+1]) s[t+1] + b[t]: the adjoint of `recurrence` over complex numbers."""
+    last = a.shape[1] - 1
+    for n in range(a.shape[0]):
+        if last >= 0:
+            for c in range(a.shape[2]):
+                out[n, last, c] = b[n, last, c]
+        for t in range(last - 1, -1, -1):
+            for c in range(a.shape[2]):
+                out[n, t, c] = a[n, t + 1, c].conjugate() * out[n, t + 1, c] + b[n, t, c]
+
+
+@njit(cache=True, nogil=True)
+def causal_conv(x: Any, tail: Any, w: Any, dilation: int, out: Any) -> None:
+    """y[t] = sum_k w[k] x[t - k dilation], with `tail` before x."""
     for n in range(x.shape[0]):
         for t in range(x.shape[1]):
             for c in range(x.shape[2]):
                 out[n, t, c] = w[0, c] * x[n, t, c]
-            for k in range(1, taps):
-                if t >= k:
+            for k in range(1, w.shape[0]):
+                lag = k * dilation
+                if t >= lag:
                     for c in range(x.shape[2]):
-                        out[n, t, c] += w[k, c] * x[n, t - k, c]
+                        out[n, t, c] += w[k, c] * x[n, t - lag, c]
                 else:
                     for c in range(x.shape[2]):
-                        out[n, t, c] += w[k, c] * tail[n, taps - 1 + t - k, c]
+                        out[n, t, c] += w[k, c] * tail[n, tail.shape[1] + t - lag, c]
 
 
 @njit(cache=True, nogil=True)
-def causal_conv_dx(g: Any, w: Any, out: Any) -> None:
-    """dx[t] = sum_k w[k] g[t+k]."""
+def causal_conv_dx(g: Any, w: Any, dilation: int, out: Any) -> None:
+    """dx[t] = sum_k w[k] g[t + k dilation]."""
     for n in range(g.shape[0]):
         for t in range(g.shape[1]):
             for c in range(g.shape[2]):
                 out[n, t, c] = w[0, c] * g[n, t, c]
-            for k in range(1, min(w.shape[0], g.shape[1] - t)):
+            for k in range(1, min(w.shape[0], (g.shape[1] - 1 - t) // dilation + 1)):
                 for c in range(g.shape[2]):
-                    out[n, t, c] += w[k, c] * g[n, t + k, c]
+                    out[n, t, c] += w[k, c] * g[n, t + k * dilation, c]
 
 
 @njit(cache=True, nogil=True)
-def causal_conv_dw(g: Any, x: Any, tail: Any, out: Any) -> None:
-    """dw[k] = sum_t g[t] x[t-k], one partial sum a sequence."""
-    taps = out.shape[1]
+def causal_conv_dw(g: Any, x: Any, tail: Any, dilation: int, out: Any) -> None:
+    """dw[k] = sum_t g[t] x[t - k dilation], one partial sum a sequence."""
     for n in range(g.shape[0]):
         for t in range(g.shape[1]):
-            for k in range(taps):
-                if t >= k:
+            for k in range(out.shape[1]):
+                lag = k * dilation
+                if t >= lag:
                     for c in range(g.shape[2]):
-                        out[n, k, c] += g[n, t, c] * x[n, t - k, c]
+                        out[n, k, c] += g[n, t, c] * x[n, t - lag, c]
                 else:
                     for c in range(g.shape[2]):
-                        out[n, k, c] += g[n, t, c] * tail[n, taps - 1 + t - k, c]
+                        out[n, k, c] += g[n, t, c] * tail[n, tail.shape[1] + t - lag, c]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
@@ -118,6 +131,61 @@ def rms_norm_dw(g: Any, x: Any, out: Any) -> None:
         r = x.dtype.type(1.0 / math.sqrt(total / x.shape[1] + EPSILON))
         for c in range(x.shape[1]):
             out[c] += g[i, c] * x[i, c] * r
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _moments(row: Any) -> Any:
+    """Mean and 1 / sqrt(variance + eps) of a row."""
+    mean = row.dtype.type(0)
+    for c in range(row.shape[0]):
+        mean += row[c]
+    mean /= row.shape[0]
+    total = row.dtype.type(0)
+    for c in range(row.shape[0]):
+        total += (row[c] - mean) * (row[c] - mean)
+    return mean, row.dtype.type(1.0 / math.sqrt(total / row.shape[0] + EPSILON))
+
+
+@njit(cache=True, nogil=True)
+def layer_norm(x: Any, w: Any, b: Any, out: Any) -> None:
+    """y = (x - mean) r w + b, r = 1 / sqrt(variance + eps)."""
+    for i in range(x.shape[0]):
+        mean, r = _moments(x[i])
+        for c in range(x.shape[1]):
+            out[i, c] = (x[i, c] - mean) * r * w[c] + b[c]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def layer_norm_dx(g: Any, x: Any, w: Any, out: Any) -> None:
+    """dx = r (g w - mean(g w) - z mean(g w z)), z = (x - mean) r."""
+    for i in range(x.shape[0]):
+        mean, r = _moments(x[i])
+        level = x.dtype.type(0)
+        dot = x.dtype.type(0)
+        for c in range(x.shape[1]):
+            level += g[i, c] * w[c]
+            dot += g[i, c] * w[c] * (x[i, c] - mean)
+        level /= x.shape[1]
+        shrink = dot / x.shape[1] * r * r
+        for c in range(x.shape[1]):
+            out[i, c] = r * (g[i, c] * w[c] - level - (x[i, c] - mean) * shrink)
+
+
+@njit(cache=True, nogil=True)
+def layer_norm_dw(g: Any, x: Any, out: Any) -> None:
+    """dw = sum over rows of g z."""
+    for i in range(x.shape[0]):
+        mean, r = _moments(x[i])
+        for c in range(x.shape[1]):
+            out[c] += g[i, c] * (x[i, c] - mean) * r
+
+
+@njit(cache=True, nogil=True)
+def scatter_along(rows: Any, index: Any, out: Any) -> None:
+    """out[i, index[i, j]] += rows[i, j], j ascending."""
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            out[i, index[i, j]] += rows[i, j]
 
 
 @njit(cache=True, nogil=True)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import cupy as cp
 import numpy as np
-from cupyx.scipy import fft
 
 from core.backends.layout import LAYOUT
 from core.primitives import EPSILON
-from core.steer import tap_kernels
 
 if TYPE_CHECKING:
     from core.backends.cuda import CudaBackend
@@ -161,28 +159,6 @@ def _scatter_add(backend: CudaBackend, launch: Launch, g: A, index: A) -> A:
     return _loop("scatter_add", launch, rows * width, g, index, count, rows, width)
 
 
-def _tap_gradient(backend: CudaBackend, launch: Launch, g: A, activation: A) -> A:
-    """`core.steer.tap_gradient` on the device."""
-    frame, w, steps = launch.params["frame"], launch.params["gains"], g.shape[1]
-    key = ("tap", frame.signature(), steps, g.dtype.str)
-    if key not in backend.kernels:
-        backend.kernels[key] = tuple(map(cp.asarray, tap_kernels(frame.filters, steps, g.dtype)))
-    ahead, past = backend.kernels[key]
-    spectrum, seen = fft.rfft(g, 2 * steps, axis=1), fft.fft(activation, 2 * steps, axis=1)
-    changed = g.copy()
-    for b in np.flatnonzero((w != 1).any(axis=1)):
-        excess = cp.asarray((w[b] - 1).astype(g.dtype))
-        z = fft.ifft(seen * past[b][:, None], axis=1)[:, :steps]
-        place = cp.angle(z) * g.dtype.type(len(excess) / (2 * np.pi))
-        low = cp.floor(place)
-        rising = cp.sin((place - low) * g.dtype.type(np.pi / 2)) ** 2
-        at = low.astype(cp.int32) % len(excess)
-        weight = excess[at] + (cp.roll(excess, -1) - excess)[at] * rising
-        changed += weight * fft.irfft(spectrum * ahead[b][:, None], 2 * steps, axis=1)[:, :steps]
-    before, after = (cp.sqrt(cp.square(v, dtype=cp.float64).sum()) for v in (g, changed))
-    return changed * cp.where(after > 0, before / after, 1).astype(g.dtype)
-
-
 KERNELS: dict[str, Callable[..., A]] = {
     **LAYOUT,
     "sum": lambda backend, launch, x: x.sum(axis=launch.params["axis"], keepdims=launch.params["keepdims"]),
@@ -200,5 +176,4 @@ KERNELS: dict[str, Callable[..., A]] = {
     "linear_recurrence": _linear_recurrence,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "tap_gradient": _tap_gradient,
 }

@@ -22,12 +22,24 @@ def _slice(backend: Any, launch: Launch, x: A) -> A:
 
 
 def _causal_conv_dtail(backend: Any, launch: Launch, g: A, w: A) -> A:
-    out = np.zeros_like(g, shape=launch.shape)
-    steps, taps = g.shape[1], w.shape[0]
-    for j in range(taps - 1):  # tail[j] is x[j - (K-1)]; it reaches y[t] through weight[t + K-1 - j]
-        for t in range(min(j + 1, steps)):
-            out[:, j] += w[t + taps - 1 - j] * g[:, t]
+    """tail[j] is x[j - reach]: it meets w[k] in y[t] for t = j - reach + k dilation >= 0."""
+    out, reach = np.zeros_like(g, shape=launch.shape), launch.shape[1]
+    for k in range(1, len(w)):
+        lag = k * launch.params["dilation"]
+        part = g[:, :lag]
+        out[:, reach - lag : reach - lag + part.shape[1]] += w[k] * part
     return out
+
+
+def _fold2d(backend: Any, launch: Launch, g: A) -> A:
+    p = launch.params
+    (n, rows, columns, _), (kh, kw), (sh, sw), (ph, pw) = g.shape, p["kernel"], p["stride"], p["padding"]
+    height, width = p["size"]
+    patches = g.reshape(n, rows, columns, kh, kw, -1)
+    out = np.zeros_like(g, shape=(n, height + 2 * ph, width + 2 * pw, launch.shape[3]))
+    for i, j in np.ndindex(kh, kw):
+        out[:, i : i + rows * sh : sh, j : j + columns * sw : sw] += patches[:, :, :, i, j]
+    return out[:, ph : ph + height, pw : pw + width]
 
 
 LAYOUT: dict[str, Callable[..., A]] = {
@@ -39,6 +51,7 @@ LAYOUT: dict[str, Callable[..., A]] = {
         x, list(zip(launch.params["before"], launch.params["after"], strict=True))),
     "concat": lambda backend, launch, *xs: np.concatenate(xs, axis=launch.params["axis"]),
     "take": lambda backend, launch, table, index: table[index],
+    "fold2d": _fold2d,
     "causal_conv_dtail": _causal_conv_dtail,  # a handful of rows at the edge
     "tap": lambda backend, launch, x: x,
 }

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, apply, asarray, causal_conv, concat, linear_recurrence, rms_norm, sigmoid, silu, take
+from core.array import Array, apply, asarray
 from core.frame import ZFrame
+from core.functions import causal_conv, concat, linear_recurrence, rms_norm, sigmoid, silu, take
 from core.random import Philox
 
 Parameters = Mapping[str, Array]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, asarray, cross_entropy, grad
+from core.array import Array, asarray, grad
 from core.atlas import Chart, ZAtlas
 from core.backends import open_backend, use_backend
 from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
@@ -30,6 +30,7 @@ from core.errors import PatchError, RunError
 from core.evaluate import BATCH, evaluate, losses
 from core.field import measure_field
 from core.frame import ZFrame
+from core.functions import cross_entropy
 from core.generate import generate
 from core.optim import Adam, Schedule, clip_by_norm
 from core.random import Philox

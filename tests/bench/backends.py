@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from core.array import asarray, cross_entropy, grad
+from core.array import asarray, grad
 from core.backends import Backend, open_backend, use_backend
+from core.functions import cross_entropy
 from core.nn.rnn import PRESETS, Rnn, RnnConfig
 from core.optim import Adam, clip_by_norm
 from core.runs.config import TRAINING

@@ -32,6 +32,16 @@ def positive(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 INDEX = np.array([[3, 0, 3], [1, 3, 3]], np.int32)
 FRAME = ZFrame.octaves(bands=3, sheets=4, echo_count=2)
+# steps, taps, dilation
+CONVOLUTIONS = [(7, 4, 1), (2, 4, 1), (5, 1, 1), (0, 3, 1), (9, 3, 2), (3, 4, 5), (130, 2, 64)]
+PATCHES = [{"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0)},
+           {"kernel": (2, 3), "stride": (2, 3), "padding": (1, 2)}]
+LENGTHS = [(2, 7, 3), (1, 1, 3), (3, 257, 3), (2, 0, 3), (2, 1100, 4), (1, 65, 130)]  # batch, steps, channels
+# shape, n, axis
+SPECTRA = [((3, 8), 8, 1), ((3, 7), 7, 1), ((1,), 1, 0), ((2, 12, 3), 12, 1), ((2, 9, 3), 18, 1), ((5, 4), 30, 0),
+           ((3, 17), 17, 1), ((2, 1000), 1024, 1), ((2, 256, 5), 512, 1), ((0, 8), 8, 1), ((3, 4097), 4098, 1)]
+# key, step, shape
+DRAWS = [((0, 0), 0, (5,)), ((7, 9), 2**33 + 5, (3, 4)), ((0xFFFFFFFF, 0x12345678), 1, (1001,)), ((1, 2), 3, (0,))]
 GAINS = 2.0 ** np.random.default_rng(5).uniform(-2, 2, (3, 4))
 UNARY = [Case(((3, 5),)), Case(((1,),)), Case(((0, 4),)), Case(((2, 3, 7),)), Case(((),)), Case(((129, 1031),))]
 BINARY = [Case(((3, 5), (3, 5))), Case(((2, 3, 7), (7,))), Case(((7,), (2, 3, 7))), Case(((2, 3, 1), (2, 3, 7))),
@@ -46,6 +56,8 @@ CASES: dict[str, list[Case]] = {
     "add": BINARY, "sub": BINARY, "mul": BINARY, "div": _on(positive, BINARY), "maximum": BINARY, "greater": BINARY,
     "affine": [Case(c.inputs, {"scale": -1.7, "shift": s}) for c in UNARY for s in (0.0, 0.3)],
     "exp": UNARY, "tanh": UNARY, "sigmoid": UNARY, "silu": UNARY,
+    "abs": UNARY, "sin": UNARY, "cos": UNARY, "softplus": [*UNARY, *_on(lambda x: 40 * x, UNARY)], "nonfinite": UNARY,
+    "where": [Case(((3, 5), (3, 5), (3, 5)), {}, np.round), Case(((3, 1), (3, 5), (5,))), Case(((0, 2), (2,), ()))],
     "log": _on(positive, UNARY), "sqrt": _on(positive, UNARY),
     "silu_grad": [Case(((3, 5), (3, 5)))],
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
@@ -70,14 +82,42 @@ CASES: dict[str, list[Case]] = {
     "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,)))],
     "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,)))],
     "rms_norm_dw": [Case(((600, 33), (600, 33)))],
-    "causal_conv": [Case(((2, t, 3), (k, 3), (2, k - 1, 3))) for t, k in ((7, 4), (2, 4), (5, 1), (0, 3))],
-    "causal_conv_dx": [Case(((2, t, 3), (k, 3))) for t, k in ((7, 4), (2, 4), (5, 1))],
-    "causal_conv_dw": [Case(((2, t, 3), (2, t, 3), (2, k - 1, 3))) for t, k in ((7, 4), (2, 4), (5, 1))],
-    "causal_conv_dtail": [Case(((2, t, 3), (k, 3))) for t, k in ((7, 4), (2, 4), (5, 1))],
-    "linear_recurrence": [Case(((n, t, 3), (n, t, 3), (n, 3)), {"reverse": r}, np.tanh)
-                          for n, t in ((2, 7), (1, 1), (3, 257), (2, 0)) for r in (False, True)],
+    "layer_norm": [Case(((2, 3, 7), (7,), (7,))), Case(((0, 7), (7,), (7,))), Case(((3, 1), (1,), (1,))),
+                   Case(((600, 33), (33,), (33,)))],
+    "layer_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((65, 1030), (65, 1030), (1030,)))],
+    "layer_norm_dw": [Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7)))],
+    "causal_conv": [Case(((2, t, 3), (k, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
+    "causal_conv_dx": [Case(((2, t, 3), (k, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
+    "causal_conv_dw": [Case(((2, t, 3), (2, t, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
+    "causal_conv_dtail": [Case(((2, t, 3), (k, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
+    "unfold2d": [Case(((2, 5, 6, 3),), p) for p in PATCHES] + [Case(((0, 5, 6, 3),), PATCHES[0])],
+    "fold2d": [Case(((2, 3, 4, 27),), {"size": (5, 6), **PATCHES[0]}),
+               Case(((2, 3, 3, 18),), {"size": (5, 6), **PATCHES[1]})],
+    "linear_recurrence": [Case(((n, t, c), (n, t, c), (n, c)), {"reverse": r}, np.tanh)
+                          for n, t, c in LENGTHS for r in (False, True)],
+    "complex_recurrence": [Case(((n, t, c, 2), (n, t, c, 2), (n, c, 2)), {"reverse": r}, lambda x: np.tanh(x) * 0.7)
+                           for n, t, c in LENGTHS for r in (False, True)],
+    "complex_mul": [Case(shapes, {"conjugate": c}) for c in (False, True)
+                    for shapes in (((3, 5, 2), (3, 5, 2)), ((2, 3, 7, 2), (7, 2)), ((3, 1, 2), (2, 3, 4, 2)),
+                                   ((2,), (2,)), ((0, 2), (1, 2)), ((129, 515, 2), (129, 1, 2)))],
+    "rfft": [Case((shape,), {"n": n, "axis": axis}) for shape, n, axis in SPECTRA]
+    + [Case(((70000,),), {"n": 70000, "axis": 0})],
+    "irfft": [Case(((*shape[:axis], n // 2 + 1, *shape[axis + 1:], 2),), {"n": n, "axis": axis})
+              for shape, n, axis in SPECTRA],
+    "argsort": [Case((x,), {"descending": d}) for d in (False, True)
+                for x in ((3, 5), (1,), (2, 3, 130), (4, 0), (2, 3001))]
+    + [Case(((4, 9),), {"descending": d}, np.round) for d in (False, True)],  # ties keep their order
+    "take_along": [Case(((2, 5), INDEX)), Case(((2, 0), np.zeros((2, 0), np.int32)))],
+    "scatter_along": [Case(((2, 3), INDEX), {"n": 5})],
+    "cast": [Case(((3, 5),), {"dtype": t}) for t in ("float16", "float32")] + [Case(((0, 3),), {"dtype": "float16"}),
+                                                                          Case(((129, 1031),), {"dtype": "float16"})],
+    "random_bits": [Case((), {"key": k, "stream": 3, "step": s, "shape": shape}) for k, s, shape in DRAWS],
+    "random_uniform": [Case((), {"key": k, "stream": 1, "step": s, "shape": shape, "dtype": "float32"})
+                       for k, s, shape in DRAWS],
+    "random_normal": [Case((), {"key": k, "stream": 1, "step": s, "shape": shape, "dtype": "float32"})
+                      for k, s, shape in DRAWS],
+    "sheet_weight": [Case(((2, 3, 7), (2, 3, 7), (s,))) for s in (2, 5, 8)] + [Case(((0, 3), (0, 3), (4,)))],
     "cross_entropy": [Case(((2, 3, 5), INDEX)), Case(((0, 5), np.zeros(0, np.int32)))],
     "cross_entropy_grad": [Case(((2, 3), (2, 3, 5), INDEX))],
     "tap": [Case(((2, 9, 3),), {"frame": FRAME, "gains": GAINS})],
-    "tap_gradient": [Case(((2, t, 3), (2, t, 3)), {"frame": FRAME, "gains": GAINS}) for t in (9, 16, 33)],
 }

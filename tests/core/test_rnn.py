@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.array import Array, asarray, cross_entropy, grad
+from core.array import Array, asarray, grad
 from core.frame import ZFrame
+from core.functions import cross_entropy
 from core.nn.rnn import PRESETS, Rnn, RnnConfig
 from core.optim import Adam, Schedule, clip_by_norm
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import core as st
-from core.array import apply, asarray, sigmoid
+from core.array import asarray
+from core.functions import sigmoid
 from core.session import TelemetryBus
+from core.tap import tap_gradient
 
 WIDE = st.ZFrame.octaves(bands=3, sheets=4, echo_count=2)
 
@@ -110,7 +112,7 @@ def test_kernels_specialised_to_a_frame_are_built_once_and_kept_apart_by_signatu
         for frame in (WIDE, other, WIDE):
             gains = np.linspace(0.5, 2, frame.bands * frame.sheets).reshape(frame.bands, frame.sheets)
             array = asarray(g, np.float64)
-            results.append(apply("tap_gradient", array, array, frame=frame, gains=gains).numpy())
+            results.append(tap_gradient(array, array, frame, gains).numpy())
         assert [key[1] for key in s.kernels] == [WIDE.signature(), other.signature()]
         np.testing.assert_array_equal(results[0], results[2])
         assert np.abs(results[0] - results[1]).max() > 1e-3
