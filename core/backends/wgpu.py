@@ -34,14 +34,12 @@ except Exception as error:  # no library, no Vulkan loader and no adapter all en
     raise BackendError(f"backend 'wgpu' needs wgpu-py and a Vulkan, Metal or Direct3D driver ({error}): pip install "
                        "wgpu; apt-get install libvulkan1 mesa-vulkan-drivers; or use --backend cpu") from error
 
-from core.backends.wgpu_chain import EXPRESSIONS, run_chain
+from core.backends.wgpu_chain import BUFFERS, EXPRESSIONS, FIELDS, run_chain
 from core.backends.wgpu_kernels import KERNELS, copy
 
 TYPES = {np.dtype(kind) for kind in ("float32", "int32", "float16")}
-SLOT = 256  # bytes of one dispatch's uniforms: any device can bind them at a multiple of this
-FIELDS = SLOT // 4
+SLOT = 4 * FIELDS  # bytes of one dispatch's uniforms: any device can bind them at a multiple of 256
 BATCH = 2048  # dispatches in a submit at most
-BUFFERS = 8  # storage buffers a stage: what every WebGPU device offers
 GRID = 65535  # workgroups a dimension
 KEEP = 1 << 31  # bytes of free buffers kept after a flush
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST

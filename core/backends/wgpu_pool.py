@@ -140,9 +140,7 @@ class View:
 
     def broadcast(self, shape: Shape) -> View:
         """A view that repeats axes of one value, and the whole along axes in front, without a copy."""
-        lead = len(shape) - len(self.shape)
-        strides = (0,) * lead + tuple(0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True))
-        return View(self.storage, shape, strides, self.offset, self.dtype)
+        return View(self.storage, shape, stretched(self.shape, self.strides, shape), self.offset, self.dtype)
 
 
 @cache
@@ -153,3 +151,8 @@ def row_major(shape: Shape) -> Shape:
         strides.append(step)
         step *= n
     return tuple(reversed(strides))
+
+
+def stretched(shape: Shape, strides: Shape, target: Shape) -> Shape:
+    """Strides of an array broadcast to a shape."""
+    return (0,) * (len(target) - len(shape)) + tuple(0 if n == 1 else s for n, s in zip(shape, strides, strict=True))
