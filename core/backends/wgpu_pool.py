@@ -25,7 +25,7 @@ class Storage:
         self.pool, self.nbytes, self.key, self.buffer = pool, nbytes, key, buffer
 
     def __del__(self) -> None:
-        self.pool.returned.append((self.nbytes, self.key, self.buffer))  # atomic: any thread may drop a storage
+        self.pool.returned.append((self.nbytes, self.key))  # atomic: any thread may drop a storage
 
 
 class Pool:
@@ -41,8 +41,9 @@ class Pool:
 
     def __init__(self, make: Callable[[int], Any], limit: int) -> None:
         self.make, self.limit = make, limit
-        self.returned: list[tuple[int, int, Any]] = []
-        self._free: dict[int, list[tuple[int, Any]]] = {}
+        self.returned: list[tuple[int, int]] = []
+        self._buffers: dict[int, Any] = {}  # all: the collector may drop a storage, but not its buffer with it
+        self._free: dict[int, list[int]] = {}  # keys by size
         self._made = self._total = self._kept = self._peak = 0
 
     def take(self, nbytes: int) -> Storage:
@@ -54,14 +55,15 @@ class Pool:
         self._collect()
         free = self._free.get(size)
         if free:  # the oldest first: a step then meets the buffers it met before, and their bind groups
-            key, buffer = heapq.heappop(free)
+            key = heapq.heappop(free)
             self._kept -= size
         else:
-            key, buffer = self._made, self.make(size)
+            key = self._made
+            self._buffers[key] = self.make(size)
             self._made += 1
             self._total += size
         self._peak = max(self._peak, self._total - self._kept)
-        return Storage(self, size, key, buffer)
+        return Storage(self, size, key, self._buffers[key])
 
     def trim(self, most: int) -> bool:
         """Forget every free buffer where they are more than so many bytes; nothing encoded may wait for them."""
@@ -70,6 +72,9 @@ class Pool:
             return False
         self._total -= self._kept
         self._kept = 0
+        for keys in self._free.values():
+            for key in keys:
+                del self._buffers[key]
         self._free.clear()
         return True
 
@@ -80,8 +85,8 @@ class Pool:
 
     def _collect(self) -> None:
         while self.returned:
-            size, key, buffer = self.returned.pop()
-            heapq.heappush(self._free.setdefault(size, []), (key, buffer))
+            size, key = self.returned.pop()
+            heapq.heappush(self._free.setdefault(size, []), key)
             self._kept += size
 
 

@@ -31,6 +31,7 @@ def positive(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 INDEX = np.array([[3, 0, 3], [1, 3, 3]], np.int32)
+MANY = (np.arange(1500, dtype=np.int32) ** 2 + 3) % 5
 FRAME = ZFrame.octaves(bands=3, sheets=4, echo_count=2)
 # steps, taps, dilation
 CONVOLUTIONS = [(7, 4, 1), (2, 4, 1), (5, 1, 1), (0, 3, 1), (9, 3, 2), (3, 4, 5), (130, 2, 64)]
@@ -62,8 +63,10 @@ CASES: dict[str, list[Case]] = {
     "silu_grad": [Case(((3, 5), (3, 5)))],
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
             for k in (False, True)] + [Case(((0, 4),), {"axis": (0,), "keepdims": False}),
-                                       Case(((8191, 3),), {"axis": (0,), "keepdims": False})],
-    "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)],
+                                       Case(((8191, 3),), {"axis": (0,), "keepdims": False}),
+                                       Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
+    "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)]
+    + [Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
     "matmul": [Case(((5, 3) if ta else (3, 5), (7, 5) if tb else (5, 7)), {"ta": ta, "tb": tb})
                for ta in (False, True) for tb in (False, True)]
     + [Case(((2, 3, 5), (5, 7)), {"ta": False, "tb": False}), Case(((2, 3, 5), (7, 5)), {"ta": False, "tb": True}),
@@ -78,7 +81,8 @@ CASES: dict[str, list[Case]] = {
     "pad": [Case(((2, 3),), {"before": (1, 0), "after": (0, 2)})],
     "concat": [Case(((2, 3, 4), (2, 1, 4), (2, 0, 4)), {"axis": 1})],
     "take": [Case(((5, 4), INDEX)), Case(((5,), INDEX))],
-    "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4})],
+    "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4}),
+                    Case(((1500, 19), MANY), {"rows": 6})],
     "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,)))],
     "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,)))],
     "rms_norm_dw": [Case(((600, 33), (600, 33)))],
