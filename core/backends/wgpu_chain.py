@@ -132,11 +132,11 @@ def run_chain(backend: WgpuBackend, chain: list[Launch]) -> None:
     shape = chain[0].shape
     key = (shape, tuple(steps), tuple(out is not None for out in outs),
            tuple((v.shape, v.strides, v.row_major and v.offset * 4 % backend.alignment == 0) for v in views))
-    plan = backend.kernels.get(key)
-    if plan is None:
-        plan = backend.kernels[key] = list(_plan(*key))
+    parts = backend.kernels.get(key)
+    if parts is None:
+        parts = backend.kernels[key] = list(plan(*key))
     at_hand: dict[int, View] = {~i: v for i, v in enumerate(views)}
-    for part in plan:
+    for part in parts:
         results = [backend.empty(shape) for _ in part.results]
         uniforms: list[int | float] = [*part.uniforms, *(at_hand[i].offset for i in part.strided)]
         for i in part.steps:
@@ -150,9 +150,21 @@ def run_chain(backend: WgpuBackend, chain: list[Launch]) -> None:
             out.data = at_hand[i]
 
 
-def _plan(shape: Shape, steps: tuple[Step, ...], wanted: tuple[bool, ...],
+def plan(shape: Shape, steps: tuple[Step, ...], wanted: tuple[bool, ...],
           layouts: tuple[tuple[Shape, Shape, bool], ...]) -> Iterator[Part]:
-    """Cut a chain into as few kernels as the limits allow, in order."""
+    """Cut a chain into as few kernels as the limits allow, in order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of every result.
+    steps : tuple of (str, tuple of int, int)
+        Primitive, inputs (number of a step, or ~ number of an operand), number of parameters.
+    wanted : tuple of bool
+        Which results somebody holds.
+    layouts : tuple of (shape, strides, bool)
+        Of every operand; whether it can be bound as it lies.
+    """
     last = {i: n for n, (_, places, _) in enumerate(steps) for i in places}  # the last step that reads it
     first = 0
     while first < len(steps):

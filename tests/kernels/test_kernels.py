@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from core import kernels
+from core.backends.wgpu_chain import plan
+from core.primitives import PRIMITIVES
+from tests.core.cases import CASES
 from tests.kernels import reference
 from tests.kernels.cases import MAKERS, MUTATIONS, WAVE, Case
 from tests.kernels.launch import COMPILE_SCRIPT, run_page, run_wgpu
@@ -50,6 +53,18 @@ def test_chromium_equals_the_reference_and_its_compiler_is_silent(page: Any, nam
 def test_chromium_accepts_the_kernels_of_the_wgpu_backend(page: Any, name: str) -> None:
     """Here only what Tint says: their values are held to the reference in tests/core."""
     assert page.evaluate(COMPILE_SCRIPT, kernels.source(name)) == []
+
+
+@pytest.mark.parametrize("name", [k for k, p in PRIMITIVES.items() if p.elementwise])
+def test_chromium_accepts_generated_chains(page: Any, name: str) -> None:
+    """One operand whole, one a value a row, one a value a column, in rows that four values fit and do not fit."""
+    case = CASES[name][0]
+    inputs = tuple(~i for i in range(len(case.inputs)))
+    steps = ((name, inputs, len(case.params)),)
+    for shape in ((3, 8), (3, 7)):
+        layouts = ((shape, (shape[1], 1), True), ((3, 1), (1, 1), True), ((shape[1],), (1,), True))
+        for part in plan(shape, steps, (True,), layouts[: len(inputs)]):
+            assert page.evaluate(COMPILE_SCRIPT, part.text) == []
 
 
 @broken
