@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.backends.queue import Launch
 from core.backends.wgpu_kernels import collapse, floats, groups
-from core.backends.wgpu_pool import View, stretched
+from core.backends.wgpu_pool import View, in_one_piece, stretched
 from core.primitives import Shape
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def run_chain(backend: WgpuBackend, chain: list[Launch]) -> None:
     outs = [x.out() for x in chain]
     shape = chain[0].shape
     key = (shape, tuple(steps), tuple(out is not None for out in outs),
-           tuple((v.shape, v.strides, v.row_major and v.offset * 4 % backend.alignment == 0) for v in views))
+           tuple((v.shape, v.strides, v.offset * 4 % backend.alignment == 0) for v in views))
     parts = backend.kernels.get(key)
     if parts is None:
         parts = backend.kernels[key] = list(plan(*key))
@@ -163,7 +163,7 @@ def plan(shape: Shape, steps: tuple[Step, ...], wanted: tuple[bool, ...],
     wanted : tuple of bool
         Which results somebody holds.
     layouts : tuple of (shape, strides, bool)
-        Of every operand; whether it can be bound as it lies.
+        Of every operand; whether a binding can start at its first value.
     """
     last = {i: n for n, (_, places, _) in enumerate(steps) for i in places}  # the last step that reads it
     first = 0
@@ -192,13 +192,14 @@ def _write(shape: Shape, steps: tuple[Step, ...], span: range, operands: list[in
     strides: dict[int, Shape] = {}
     for i in operands:
         if i < 0:
-            own, own_strides, whole = layouts[~i]
-            if own != shape or not whole:
+            own, own_strides, aligned = layouts[~i]
+            if not (own == shape and aligned and in_one_piece(own, own_strides)):
                 strides[i] = stretched(own, own_strides, shape)
     sizes, places = collapse(shape, *strides.values())
     uniforms = [-(-math.prod(shape) // 4), *sizes[1:]]
     body: list[str] = []
-    apart: set[int] = set()  # operands whose four values lie in four places
+    single: set[int] = set()  # operands whose four values are one
+    packed: set[int] = set()  # operands whose four values are a vec4 in memory
     in_row = bool(sizes) and sizes[-1] % 4 == 0
     if strides and sizes:  # digits of the index along each axis; of the first of four where all lie in one row
         body.append("let lanes = vec4<u32>(0u, 1u, 2u, 3u);")
@@ -215,21 +216,26 @@ def _write(shape: Shape, steps: tuple[Step, ...], span: range, operands: list[in
         moving = [axis for axis, s in enumerate(strides_of) if s]
         terms[i] = "".join(f" + d{axis} * {_field(len(uniforms) + n)}" for n, axis in enumerate(moving))
         uniforms += [s for s in strides_of if s]
-        if moving and (not in_row or moving[-1] == len(sizes) - 1):
-            apart.add(i)
+        if not moving or (in_row and moving[-1] != len(sizes) - 1):
+            single.add(i)
+        elif in_row and layouts[~i][2] and strides_of[-1] == 1 and not any(s % 4 for s in strides_of[:-1]):
+            packed.add(i)
     at = len(uniforms)
     bindings: list[str] = []
     for n, i in enumerate(operands):
         name = f"b{n}"
-        if i in strides:
-            bindings.append(f"@group(0) @binding({n + 1}) var<storage, read> {name}: array<f32>;")
-            body.append(f"let p{n} = {_field(at)}{terms[i]};")
-            at += 1
-            values = [f"{name}[p{n}.{c}]" for c in "xyzw"] if i in apart else [f"{name}[p{n}]"]
-            body.append(f"let x{n} = {V}({', '.join(values)});")
-        else:
-            bindings.append(f"@group(0) @binding({n + 1}) var<storage, read> {name}: array<{V}>;")
+        kind = "f32" if i in strides and i not in packed else V
+        bindings.append(f"@group(0) @binding({n + 1}) var<storage, read> {name}: array<{kind}>;")
+        if i not in strides:
             body.append(f"let x{n} = {name}[i];")
+            continue
+        body.append(f"let p{n} = {_field(at)}{terms[i]};")
+        at += 1
+        if i in packed:
+            body.append(f"let x{n} = {name}[p{n}.x / 4u];")
+        else:
+            values = [f"{name}[p{n}]"] if i in single else [f"{name}[p{n}.{c}]" for c in "xyzw"]
+            body.append(f"let x{n} = {V}({', '.join(values)});")
     names = {i: f"x{n}" for n, i in enumerate(operands)}
     used: set[str] = set()
     for i in span:

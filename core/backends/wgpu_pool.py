@@ -123,12 +123,7 @@ class View:
     @property
     def row_major(self) -> bool:
         """Whether the values lie in one piece in the order of the indices."""
-        step = 1
-        for n, s in zip(reversed(self.shape), reversed(self.strides), strict=True):
-            if n != 1 and s != step:
-                return not self.size
-            step *= n
-        return True
+        return in_one_piece(self.shape, self.strides)
 
     def reshape(self, shape: Shape) -> View:
         """A view of the same values, which must be row-major."""
@@ -146,6 +141,17 @@ class View:
     def broadcast(self, shape: Shape) -> View:
         """A view that repeats axes of one value, and the whole along axes in front, without a copy."""
         return View(self.storage, shape, stretched(self.shape, self.strides, shape), self.offset, self.dtype)
+
+
+@cache
+def in_one_piece(shape: Shape, strides: Shape) -> bool:
+    """Whether values lie as in a new array; steps along axes of one value are free."""
+    step = 1
+    for n, s in zip(reversed(shape), reversed(strides), strict=True):
+        if n != 1 and s != step:
+            return 0 in shape
+        step *= n
+    return True
 
 
 @cache

@@ -1,6 +1,6 @@
 // out[b, m, n] = sum over k of x[b, m, k] y[b, k, n], with any strides: a transposed or broadcast operand is no copy.
 //
-// A workgroup makes a tile of 64 x 64, an invocation 4 x 4 of it; 16 values of k at a time pass through shared memory.
+// A workgroup makes a tile of 64 x 64, an invocation 8 x 8 of it; 16 values of k at a time pass through shared memory.
 // The sum over k may be cut into parts of `part` values, a result each: `out` is [b, parts, m, n] then.
 // Dispatch (ceil(n / 64), ceil(m / 64), batches * parts).
 
@@ -33,29 +33,34 @@ const PITCH = 17u;  // vec4s a row of shared memory: one more than there are, ag
 var<workgroup> left: array<vec4<f32>, DEPTH * PITCH>;
 var<workgroup> right: array<vec4<f32>, DEPTH * PITCH>;
 
-// four values across a tile at one k, zeros outside the matrix
-fn left_values(base: u32, row: u32, k: u32, stop: u32) -> vec4<f32> {
-  var v = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) {
-    if (row + i < u.m && k < stop) {
-      v[i] = x[base + (row + i) * u.x_row + k * u.x_k];
-    }
-  }
-  return v;
+// one value, zero outside the matrix or the part
+fn left_value(base: u32, row: u32, k: u32, stop: u32) -> f32 {
+  let inside = row < u.m && k < stop;
+  return select(0.0, x[select(0u, base + row * u.x_row + k * u.x_k, inside)], inside);
 }
 
-fn right_values(base: u32, column: u32, k: u32, stop: u32) -> vec4<f32> {
-  var v = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) {
-    if (column + i < u.n && k < stop) {
-      v[i] = y[base + k * u.y_k + (column + i) * u.y_column];
-    }
-  }
-  return v;
+fn right_value(base: u32, column: u32, k: u32, stop: u32) -> f32 {
+  let inside = column < u.n && k < stop;
+  return select(0.0, y[select(0u, base + k * u.y_k + column * u.y_column, inside)], inside);
 }
 
-@compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(a.x * b, a.y * b, a.z * b, a.w * b);
+}
+
+fn store(at: u32, row: u32, column: u32, block: mat4x4<f32>) {
+  for (var i = 0u; i < 4u; i++) {
+    for (var j = 0u; j < 4u; j++) {
+      if (row + i < u.m && column + j < u.n) {
+        out[(at * u.m + row + i) * u.n + column + j] = block[i][j];
+      }
+    }
+  }
+}
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
   let batch = group.z / u.parts;
   let first = (group.z % u.parts) * u.part;
   let stop = min(first + u.part, u.k);
@@ -68,31 +73,42 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     y_base += (rest % u.sizes[axis]) * u.y_strides[axis];
     rest /= u.sizes[axis];
   }
-  // neighbouring lanes read along k where that is the shorter step in memory, else across
-  let x_place = select(local.xy, local.yx, u.x_k < u.x_row);
-  let y_place = select(local.xy, local.yx, u.y_k < u.y_column);
-  var sums = array<vec4<f32>, 4>();
-  for (var k = first; k < stop; k += DEPTH) {
-    left[x_place.y * PITCH + x_place.x] = left_values(x_base, group.y * TILE + 4u * x_place.x, k + x_place.y, stop);
-    right[y_place.y * PITCH + y_place.x] = right_values(y_base, group.x * TILE + 4u * y_place.x, k + y_place.y, stop);
+  var block00 = mat4x4<f32>();
+  var block01 = mat4x4<f32>();
+  var block10 = mat4x4<f32>();
+  var block11 = mat4x4<f32>();
+  for (var start = first; start < stop; start += DEPTH) {
+    for (var slot = lane; slot < 16u * DEPTH; slot += 64u) {
+      // neighbouring lanes read along k where that is the shorter step in memory, else across
+      let place = vec2<u32>(slot % 16u, slot / 16u);
+      let p = select(place, place.yx, u.x_k < u.x_row);
+      let row = group.y * TILE + 4u * p.x;
+      left[p.y * PITCH + p.x] = vec4<f32>(
+        left_value(x_base, row, start + p.y, stop), left_value(x_base, row + 1u, start + p.y, stop),
+        left_value(x_base, row + 2u, start + p.y, stop), left_value(x_base, row + 3u, start + p.y, stop));
+      let q = select(place, place.yx, u.y_k < u.y_column);
+      let column = group.x * TILE + 4u * q.x;
+      right[q.y * PITCH + q.x] = vec4<f32>(
+        right_value(y_base, column, start + q.y, stop), right_value(y_base, column + 1u, start + q.y, stop),
+        right_value(y_base, column + 2u, start + q.y, stop), right_value(y_base, column + 3u, start + q.y, stop));
+    }
     workgroupBarrier();
     for (var d = 0u; d < DEPTH; d++) {
-      let a = left[d * PITCH + local.y];
-      let b = right[d * PITCH + local.x];
-      sums[0] += a.x * b;
-      sums[1] += a.y * b;
-      sums[2] += a.z * b;
-      sums[3] += a.w * b;
+      let a0 = left[d * PITCH + local.y];
+      let a1 = left[d * PITCH + local.y + 8u];
+      let b0 = right[d * PITCH + local.x];
+      let b1 = right[d * PITCH + local.x + 8u];
+      block00 += outer(a0, b0);
+      block01 += outer(a0, b1);
+      block10 += outer(a1, b0);
+      block11 += outer(a1, b1);
     }
     workgroupBarrier();
   }
-  for (var i = 0u; i < 4u; i++) {
-    let row = group.y * TILE + 4u * local.y + i;
-    for (var j = 0u; j < 4u; j++) {
-      let column = group.x * TILE + 4u * local.x + j;
-      if (row < u.m && column < u.n) {
-        out[(group.z * u.m + row) * u.n + column] = sums[i][j];
-      }
-    }
-  }
+  let row = group.y * TILE + 4u * local.y;
+  let column = group.x * TILE + 4u * local.x;
+  store(group.z, row, column, block00);
+  store(group.z, row, column + 32u, block01);
+  store(group.z, row + 32u, column, block10);
+  store(group.z, row + 32u, column + 32u, block11);
 }

@@ -26,18 +26,17 @@ struct Reduction {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-const LANES = 256u;
+const LANES = 64u;
 var<workgroup> partial: array<f32, LANES>;
 
 fn place(index: u32, rank: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
   var rest = index;
   var at = 0u;
-  for (var back = 0u; back < rank; back++) {
-    let axis = 3u - back;
+  for (var axis = 3u; axis > 4u - rank; axis--) {
     at += (rest % sizes[axis]) * strides[axis];
     rest /= sizes[axis];
   }
-  return at;
+  return at + rest * strides[4u - max(rank, 1u)];  // no remainder along the outermost
 }
 
 fn value(start: u32, j: u32) -> f32 {
@@ -55,7 +54,7 @@ fn neutral() -> f32 {
   return select(0.0, -0x1.fffffep+127f, largest);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let job = group.x + groups.x * group.y;  // chunk after chunk of a result
@@ -83,7 +82,7 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 @compute @workgroup_size(256)
 fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
-  let job = (group.x + groups.x * group.y) * LANES + lane;  // result after result of a chunk
+  let job = (group.x + groups.x * group.y) * 256u + lane;  // result after result of a chunk
   if (job >= u.results * u.chunks) {
     return;
   }

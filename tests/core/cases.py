@@ -46,7 +46,8 @@ DRAWS = [((0, 0), 0, (5,)), ((7, 9), 2**33 + 5, (3, 4)), ((0xFFFFFFFF, 0x1234567
 GAINS = 2.0 ** np.random.default_rng(5).uniform(-2, 2, (3, 4))
 UNARY = [Case(((3, 5),)), Case(((1,),)), Case(((0, 4),)), Case(((2, 3, 7),)), Case(((),)), Case(((129, 1031),))]
 BINARY = [Case(((3, 5), (3, 5))), Case(((2, 3, 7), (7,))), Case(((7,), (2, 3, 7))), Case(((2, 3, 1), (2, 3, 7))),
-          Case(((2, 1, 7), (2, 3, 7))), Case(((), (4,))), Case(((0, 3), (3,))), Case(((257, 1029), (1, 1029)))]
+          Case(((2, 1, 7), (2, 3, 7))), Case(((), (4,))), Case(((3, 8), (8,))), Case(((3, 2, 8), (3, 1, 8))),
+          Case(((0, 3), (3,))), Case(((257, 1029), (1, 1029)))]
 
 
 def _on(domain: Callable[[NDArray[np.float64]], NDArray[np.float64]], cases: list[Case]) -> list[Case]:
