@@ -42,6 +42,7 @@ SLOT = 4 * FIELDS  # bytes of one dispatch's uniforms: any device can bind them 
 BATCH = 2048  # dispatches in a submit at most
 GRID = 65535  # workgroups a dimension
 KEEP = 1 << 31  # bytes of free buffers kept after a flush
+GROUPS = 20_000  # sets of bound buffers that are remembered
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 
 
@@ -57,8 +58,7 @@ class WgpuBackend(LaunchQueue):
         self.device = ADAPTER.request_device_sync(required_features=features,
                                                   required_limits={k: ADAPTER.limits[k] for k in wanted})
         self.alignment = self.device.limits["min-storage-buffer-offset-alignment"]
-        self.pool = Pool(lambda n: self.device.create_buffer(size=n, usage=USAGE),
-                         min(ADAPTER.limits[k] for k in wanted))
+        self.pool = Pool(self._buffer, min(ADAPTER.limits[k] for k in wanted))
         self.submits = 0
         self._uniforms = self.device.create_buffer(size=BATCH * SLOT, usage=wgpu.BufferUsage.UNIFORM
                                                    | wgpu.BufferUsage.COPY_DST)
@@ -87,6 +87,15 @@ class WgpuBackend(LaunchQueue):
         for n in shape:
             size *= n
         return View(self.pool.take(size * kind.itemsize), shape, row_major(shape), 0, kind)
+
+    def _buffer(self, nbytes: int) -> Any:
+        """A new buffer of the device."""
+        try:
+            return self.device.create_buffer(size=nbytes, usage=USAGE)
+        except wgpu.GPUOutOfMemoryError as error:
+            used = self.pool.residency()
+            raise BackendError(f"backend 'wgpu': the device has no {nbytes:,} bytes beside {used['in_use']:,} in use and "
+                               f"{used['kept']:,} kept: use a smaller batch, or --backend cpu") from error
 
     def contiguous(self, view: View) -> View:
         """The same values row-major and bindable: the view itself where it is so already, else a copy."""
@@ -120,7 +129,7 @@ class WgpuBackend(LaunchQueue):
                 super().flush()
             finally:  # what was encoded before an error is what its results claim to hold
                 self.submit()
-            if self.pool.trim(KEEP):
+            if self.pool.trim(KEEP) or len(self._groups) > GROUPS:
                 self._groups.clear()
 
     def _run_chain(self, chain: list[Launch]) -> None:
