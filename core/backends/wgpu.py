@@ -34,6 +34,7 @@ except Exception as error:  # no library, no Vulkan loader and no adapter all en
     raise BackendError(f"backend 'wgpu' needs wgpu-py and a Vulkan, Metal or Direct3D driver ({error}): pip install "
                        "wgpu; apt-get install libvulkan1 mesa-vulkan-drivers; or use --backend cpu") from error
 
+from core.backends import wgpu_rows, wgpu_signal
 from core.backends.wgpu_chain import BUFFERS, EXPRESSIONS, FIELDS, run_chain
 from core.backends.wgpu_kernels import KERNELS, copy
 
@@ -52,7 +53,7 @@ class WgpuBackend(LaunchQueue):
     name = "wgpu"
 
     def __init__(self) -> None:
-        super().__init__(KERNELS, EXPRESSIONS)
+        super().__init__({**KERNELS, **wgpu_rows.KERNELS, **wgpu_signal.KERNELS}, EXPRESSIONS)
         wanted = ("max-storage-buffer-binding-size", "max-buffer-size")
         features = [name for name in ("timestamp-query",) if name in ADAPTER.features]
         self.device = ADAPTER.request_device_sync(required_features=features,
@@ -94,8 +95,8 @@ class WgpuBackend(LaunchQueue):
             return self.device.create_buffer(size=nbytes, usage=USAGE)
         except wgpu.GPUOutOfMemoryError as error:
             used = self.pool.residency()
-            raise BackendError(f"backend 'wgpu': the device has no {nbytes:,} bytes beside {used['in_use']:,} in use and "
-                               f"{used['kept']:,} kept: use a smaller batch, or --backend cpu") from error
+            raise BackendError(f"backend 'wgpu': the device has no {nbytes:,} bytes beside {used['in_use']:,} in use "
+                               f"and {used['kept']:,} kept: use a smaller batch, or --backend cpu") from error
 
     def contiguous(self, view: View) -> View:
         """The same values row-major and bindable: the view itself where it is so already, else a copy."""
@@ -220,17 +221,13 @@ class WgpuBackend(LaunchQueue):
         return pipeline
 
     def _group(self, shape: tuple[int, int], bound: tuple[View | Storage, ...]) -> Any:
-        key: tuple[int, ...] = shape
-        for x in bound:
-            key += (x.storage.key, x.offset * x.dtype.itemsize) if isinstance(x, View) else (x.key, 0)
+        places = [(x.storage, x.offset * x.dtype.itemsize) if isinstance(x, View) else (x, 0) for x in bound]
+        key = (*shape, *[n for storage, at in places for n in (storage.key, at)])
         group = self._groups.get(key)
         if group is None:
-            entries: list[dict[str, Any]] = [{"binding": 0, "resource": {"buffer": self._uniforms, "offset": 0,
-                                                                         "size": SLOT}}]
-            for i, x in enumerate(bound):
-                storage, at = (x.storage, key[2 * i + 3]) if isinstance(x, View) else (x, 0)
-                entries.append({"binding": i + 1, "resource": {"buffer": storage.buffer, "offset": at,
-                                                               "size": storage.nbytes - at}})
+            resources = [{"buffer": self._uniforms, "offset": 0, "size": SLOT}]
+            resources += [{"buffer": s.buffer, "offset": at, "size": s.nbytes - at} for s, at in places]
+            entries = [{"binding": i, "resource": r} for i, r in enumerate(resources)]
             group = self.device.create_bind_group(layout=self._layout(shape)[0], entries=entries)
             self._groups[key] = group
         return group

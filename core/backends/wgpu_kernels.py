@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.backends import wgpu_rows, wgpu_signal
 from core.backends.wgpu_pool import View
 from core.errors import BackendError
 from core.primitives import Shape
@@ -233,6 +232,4 @@ KERNELS: dict[str, Callable[..., View]] = {
     "take_along": _take_along,
     "scatter_add": _scatter_add,
     "scatter_along": _scatter_along,
-    **wgpu_rows.KERNELS,
-    **wgpu_signal.KERNELS,
 }
