@@ -97,7 +97,7 @@ def test_kernels_keep_to_the_portable_limits(name: str) -> None:
     assert not re.search(r"\bf16\b|\bsubgroup|\benable\b|\brequires\b", text)
     bindings = re.findall(r"var<storage[^>]*>\s*\w+:\s*([^;]+);", text)
     assert len(bindings) <= 8
-    assert all(re.fullmatch(r"array<(vec4<)?(f32|u32|i32)>?>", kind) for kind in bindings), bindings
+    assert all(re.fullmatch(r"array<(vec[24]<)?(f32|u32|i32)>?>", kind) for kind in bindings), bindings
     sizes = re.findall(r"@workgroup_size\(([^)]*)\)", text)
     assert sizes
     assert all(np.prod([int(n) for n in size.split(",")]) <= 256 for size in sizes)
