@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--backend", default="cpu", help="which backend the primitives are held to their reference on")
+    parser.addoption("--backend", help="the one backend on which primitives are held to their reference (cpu and wgpu)")
