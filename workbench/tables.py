@@ -44,7 +44,8 @@ def timing_table(report: Report) -> Table:
     table.add_column("a peer's time over ours", overflow="fold")
     where = ", ".join(f"{k} {v}" for k, v in report.device.items() if isinstance(v, str | int))
     table.title = (f"{where}\n{', '.join(f'{k} {v}' for k, v in report.versions.items())}\n{report.ceilings}\n"
-                   f"random float32, {report.mib:g} MiB in the largest input, medians of sequences in turns")
+                   f"random float32, {report.mib:g} MiB in the largest input, medians of sequences in turns with "
+                   "a copy and the peers")
     for t in report.timings:
         peers = [f"{r.name} {r.ratio:.2f}" for r in t.rivals]
         table.add_row(t.kernel, *((f"{1e3 * t.seconds:,.3f}", f"{t.bytes_per_second / 1e9:,.1f}", f"{t.share:.0%}",

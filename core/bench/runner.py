@@ -20,11 +20,12 @@ from core.array import asarray
 from core.backends import Backend, use_backend
 from core.bench.cases import CASES, Case
 from core.errors import BackendError
-from core.trace import Ceilings, Trace, measure_ceilings, timed
+from core.trace import COPY_BYTES, Ceilings, Trace, measure_ceilings, timed
 
 LAUNCHES = 100  # of a sequence, or
 SECONDS = 1.0  # as many as take this long
 ROUNDS = 3
+COPIES = 10
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "cupy-cuda13x", "wgpu")
 
 
@@ -49,7 +50,7 @@ class Timing:
         A launch, median of the sequences.
     bytes_per_second, flops_per_second : float
     share : float
-        Of the ceiling that `bound` names.
+        Of the ceiling that `bound` names: a copy timed in turns with the kernel, or the measured matmul peak.
     rivals : tuple of Rival
     notes : tuple of str
         What could not be timed, and why.
@@ -92,15 +93,16 @@ def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
         Called with each result as it comes.
     """
     ceilings = measure_ceilings(backend)
+    copy = backend.copier(np.random.default_rng(1).standard_normal(COPY_BYTES // 4, np.float32))
     timings = []
     for name in names:
-        timings.append(_time(backend, name, CASES[name], int(mib * (1 << 18)), ceilings))
+        timings.append(_time(backend, name, CASES[name], int(mib * (1 << 18)), ceilings, copy))
         on_timing(timings[-1])
     return Report(backend.describe(), {"python": platform.python_version(), **_versions()}, mib, ceilings, timings)
 
 
-def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings) -> Timing:
-    """One kernel and its peers, in turns."""
+def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, copy: Callable[[], None]) -> Timing:
+    """One kernel, a copy and the peers, in turns: whatever else the machine does meets all of them."""
     drawn = case.draw(np.random.default_rng(0), n)
     with use_backend(backend):
         ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]  # complex ones are a peer's
@@ -113,7 +115,8 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings) -
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
         launches = _launches(lambda k: timed(backend, call, k))
         found, notes = _peers(backend, case, drawn)
-        sequences: dict[str, Callable[[], float]] = {"": lambda: timed(backend, call, launches)}
+        sequences: dict[str, Callable[[], float]] = {"ours": lambda: timed(backend, call, launches),
+                                                     "copy": lambda: timed(backend, copy, COPIES)}
         for peer, run_peer in found.items():
             try:
                 k = _launches(run_peer)
@@ -122,13 +125,15 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings) -
             else:
                 sequences[peer] = _bound(run_peer, k)
         rounds = [{who: sequence() for who, sequence in sequences.items()} for _ in range(ROUNDS)]
-    seconds = statistics.median(r[""] for r in rounds)
-    rivals = tuple(Rival(who, statistics.median(r[who] for r in rounds), statistics.median(r[who] / r[""]
-                                                                                          for r in rounds))
-                   for who in sequences if who)
-    moved, done = (sum(getattr(r, kind) for r in trace.records) / seconds for kind in ("nbytes", "flops"))
-    share = moved / ceilings.copy if case.bound == "copy" else done / ceilings.matmul
-    return Timing(name, kept.shape, launches, seconds, moved, done, share, case.bound, rivals, tuple(notes))
+    seconds = statistics.median(r["ours"] for r in rounds)
+    rivals = tuple(Rival(who, statistics.median(r[who] for r in rounds),
+                         statistics.median(r[who] / r["ours"] for r in rounds))
+                   for who in sequences if who not in ("ours", "copy"))
+    nbytes, flops = (sum(getattr(r, kind) for r in trace.records) for kind in ("nbytes", "flops"))
+    share = (statistics.median(nbytes / r["ours"] * r["copy"] / (2 * COPY_BYTES) for r in rounds)
+             if case.bound == "copy" else flops / seconds / ceilings.matmul)
+    return Timing(name, kept.shape, launches, seconds, nbytes / seconds, flops / seconds, share, case.bound, rivals,
+                  tuple(notes))
 
 
 def _bound(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

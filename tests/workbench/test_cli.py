@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from core.backends import open_backend
 from core.bench import CASES
 from core.bench import runner as bench_runner
 from core.tuning import key, tuned
 from workbench.cli import app
 from workbench.doctor import examine
+from workbench.tables import timing_table
 
 runner = CliRunner()
 WORDS = ["the", "tide", "turns", "under", "grey", "moon", "and", "nobody", "counts", "waves", "that", "come", "late"]
@@ -184,6 +188,7 @@ def test_the_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.Mon
 def test_kernels_are_timed_beside_their_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_runner, "ROUNDS", 1)
     monkeypatch.setattr(bench_runner, "SECONDS", 0.002)
+    monkeypatch.setattr(bench_runner, "COPIES", 1)
     result = runner.invoke(app, ["bench", "kernels", "--backend", "cpu", "--size", "0.02", "--json"])
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -193,5 +198,9 @@ def test_kernels_are_timed_beside_their_peers(monkeypatch: pytest.MonkeyPatch) -
         assert t["seconds"] > 0
         assert t["share"] > 0
         assert t["rivals"][0]["ratio"] > 0
-    shown = runner.invoke(app, ["bench", "kernels", "--backend", "cpu", "--size", "0.02"])
-    assert "linear_recurrence" in shown.stdout
+    monkeypatch.setitem(sys.modules, "torch", None)  # where it is not installed
+    out = Console(file=io.StringIO(), width=80)
+    out.print(timing_table(bench_runner.run(open_backend("cpu"), 0.02, ["matmul"])))
+    shown = " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "torch is not here" in shown
+    assert "a copy of 64 MiB" in shown
