@@ -28,7 +28,7 @@ from core.runs.control import paint, send
 from core.runs.journal import Journal
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import Trainer, create_run, load_model
+from core.runs.trainer import WARM_STEPS, Trainer, create_run, load_model
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
 from workbench.tables import choice_table, launch_table, timing_table
@@ -155,7 +155,9 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
         for warning in trainer.warnings:
             err.print(warning, style="yellow", markup=False)
         state = trainer.run()
-    if trainer.traced is not None and not as_json:
+    if trace_steps and trainer.traced is None:
+        err.print(f"nothing was traced: that begins after {WARM_STEPS} steps", style="yellow")
+    elif trainer.traced is not None and not as_json:
         out.print(launch_table(*trainer.traced))
         out.print(f"{folder.trace}: open it at ui.perfetto.dev", markup=False)
     if as_json:

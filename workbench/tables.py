@@ -40,17 +40,17 @@ def launch_table(trace: Trace, ceilings: Ceilings) -> Table:
 
 def timing_table(report: Report) -> Table:
     """Kernels, the share of their ceiling, and how many times as long a peer takes."""
-    table = _table("kernel", "ms", "GB/s", "share", "of", "launches")
-    table.add_column("a peer's time over ours", overflow="fold")
+    table = _table("kernel", "ms", "GB/s", "of ceiling", "launches")
+    table.add_column("peer's time over ours", overflow="fold")
     where = ", ".join(f"{k} {v}" for k, v in report.device.items() if isinstance(v, str | int))
     table.title = (f"{where}\n{', '.join(f'{k} {v}' for k, v in report.versions.items())}\n{report.ceilings}\n"
                    f"random float32, {report.mib:g} MiB in the largest input, medians of sequences in turns with "
                    "a copy and the peers")
     for t in report.timings:
         peers = [f"{r.name} {r.ratio:.2f}" for r in t.rivals]
-        table.add_row(t.kernel, *((f"{1e3 * t.seconds:,.3f}", f"{t.bytes_per_second / 1e9:,.1f}", f"{t.share:.0%}",
-                                   t.bound, f"{t.launches}") if t.launches else ("-",) * 5),
-                      escape(", ".join([*peers, *t.notes])))
+        numbers = (f"{1e3 * t.seconds:,.3f}", f"{t.bytes_per_second / 1e9:,.1f}", f"{t.share:.0%} {t.bound}",
+                   f"{t.launches}")
+        table.add_row(t.kernel, *(numbers if t.launches else ("-",) * 4), escape(", ".join([*peers, *t.notes])))
     return table
 
 

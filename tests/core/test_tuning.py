@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from core.runs.config import RunConfig
+from core.runs.replay import replay
+from core.runs.trainer import Trainer, create_run
 from core.tuning import Key, Tuner, bucket, cache_file, chosen, key, tuned
 
 KEY = key("chain", "d1", "a cpu", "none", "float32", (100, 64))
@@ -103,3 +106,15 @@ def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_file() == tmp_path / ".cache/zspace/tuning.json"
+
+
+def test_a_run_records_what_was_chosen_and_replays_wherever_else_is_chosen(monkeypatch: pytest.MonkeyPatch,
+                                                                           tmp_path: Path) -> None:
+    monkeypatch.setenv("ZSPACE_CACHE", str(tmp_path))
+    (tmp_path / "a.txt").write_text("the tide turns under a grey moon and nobody counts the waves\n" * 60)
+    config = RunConfig.from_preset((str(tmp_path / "a.txt"),), "tiny", threads=1, steps=2, batch=2, window=16)
+    folder = create_run(tmp_path / "runs", config)
+    tuned(KEY, [4, 2], lambda c: c)
+    Trainer(folder).run()
+    assert folder.read_config()["environment"]["tuned"] == {"chain float32 128x64": 2}
+    assert replay(folder).verdict == "equal"
