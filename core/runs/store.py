@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "live.bin"
 
     @property
+    def trace(self) -> Path:
+        """Chrome trace of a few steps' launches, see `core.trace`."""
+        return self.path / "trace.json"
+
+    @property
     def heartbeat(self) -> Path:
         """Sign of life, see `Heartbeat`."""
         return self.path / "heartbeat.json"
@@ -153,6 +158,10 @@ class RunFolder:
                 "open the run with the version that wrote it."
             )
         return config
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write run.json as a whole."""
+        write_atomic(self.config, json.dumps(config, indent=1).encode() + b"\n")
 
     def read_heartbeat(self) -> dict[str, Any] | None:
         """Read the newest sign of life (see `Heartbeat`), or None where there was none yet.
@@ -232,7 +241,7 @@ class RunStore:
         except OSError as error:
             raise io_error(folder.path, "fill the new run folder", error) from error
         head = {"schema": SCHEMA, "id": folder.id, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_atomic(folder.config, json.dumps({**head, **config}, indent=1).encode() + b"\n")
+        folder.write_config({**head, **config})
         return folder
 
     def open(self, run: str | Path) -> RunFolder:
