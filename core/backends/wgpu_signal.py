@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.backends.wgpu import WgpuBackend
 
 CHUNK = 32  # steps of a recurrence that an invocation walks at least
-WALKS = 65536  # invocations that fill a device well enough to walk but once
+WALKS = 32768  # invocations that fill a device well enough to walk but once
 CHUNKS = 4 * WALKS  # those that hide its latency where a walk is cut
 FOLDED = 256  # steps that one invocation of conv.wgsl adds up
 CELLS = 1024  # values that fft.wgsl keeps in the memory of a workgroup
