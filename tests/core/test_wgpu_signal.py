@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import reference
 from core.array import apply, asarray
-from core.backends import use_backend
+from core.backends import use_backend, wgpu_signal
 from core.errors import BackendError
 from core.random import Philox, philox_key
 from tests.core.here import wgpu_here
@@ -83,22 +83,37 @@ def test_a_transform_of_many_passes_is_one_submit(backend: Any) -> None:
     assert np.abs(got[:, 1:]).max() < 0.5
 
 
-def test_passes_and_chunks_are_what_a_workgroup_holds() -> None:
-    from core.backends.wgpu_signal import chunks_of, passes
+def test_many_passes_and_several_large_primes(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a workgroup held 16 values: what very long arrays need, at sizes that a CPU does too."""
+    monkeypatch.setattr(wgpu_signal, "CELLS", 16)
+    wgpu_signal.passes.cache_clear()
+    rng = np.random.default_rng(4)
+    try:
+        for n, count in ((4096, 3), (17 * 19 * 4, 3), (17 * 17, 2), (3 * 5 * 7 * 11, 3)):
+            assert len(wgpu_signal.passes(n)) == count
+            x = rng.standard_normal((2, n, 3)).astype(np.float32)
+            spectrum = apply("rfft", asarray(x, backend=backend), n=n, axis=1)
+            want = np.fft.rfft(x.astype(np.float64), axis=1)
+            assert np.abs(reference.joined(spectrum.numpy()) - want).max() <= 1e-5 * np.abs(want).max()
+            assert np.abs(apply("irfft", spectrum, n=n, axis=1).numpy() - x).max() <= 1e-5 * np.abs(x).max()
+    finally:
+        wgpu_signal.passes.cache_clear()
 
+
+def test_passes_and_chunks_are_what_a_workgroup_holds() -> None:
     for n in (*range(1, 400), 1024, 1031, 2062, 4098, 30030, 70000, 1031 * 1033, 1 << 20):
-        made = passes(n)
+        made = wgpu_signal.passes(n)
         assert math.prod(math.prod(radices) for radices in made) == n
         for radices in made:
             assert math.prod(radices) <= 1024 or len(radices) == 1
             assert len(radices) <= 8
-    assert [math.prod(radices) for radices in passes(1 << 16)] == [256, 256]
+    assert [math.prod(radices) for radices in wgpu_signal.passes(1 << 16)] == [256, 256]
     for steps in (1, 31, 64, 1000, 65537):
         for walks in (1, 8192, 32767, 32768, 10**6):
-            chunk, count = chunks_of(steps, walks)
+            chunk, count = wgpu_signal.chunks_of(steps, walks)
             assert chunk * (count - 1) < steps <= chunk * count
             assert count == 1 or chunk >= 32
-    assert chunks_of(4096, 32768)[1] == 1
+    assert wgpu_signal.chunks_of(4096, 32768)[1] == 1
 
 
 def test_sums_repeat_bit_for_bit(backend: Any) -> None:
