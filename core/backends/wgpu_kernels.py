@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from core.backends.wgpu import WgpuBackend
 
 LANES = 256  # invocations of a workgroup
-COLUMN = 64  # values an invocation adds up, unless there are many
+COLUMN = 64  # values an invocation adds up
+LONG_COLUMN = 256  # the same where there are very many
 ROW = 4096  # values a workgroup adds up
-LEVEL = 256  # chunks that one more launch adds up
 TILE = 64  # rows and columns of a product that a workgroup makes
 PART = 256  # values of k that a workgroup passes over, where tiles are few
-BUSY = 64  # workgroups that keep a device busy
+BUSY = 512  # workgroups that keep a large device busy
 
 
 def groups(count: int) -> int:
@@ -134,7 +134,7 @@ def fold(backend: WgpuBackend, x: View, axes: Shape, shape: Shape, largest: bool
     sizes, (strides,) = collapse(outer.shape, outer.strides)
     depth, (steps,) = collapse(inner.shape, inner.strides)
     by_rows = length >= COLUMN and steps[-1] == 1
-    chunk = ROW if by_rows else length if length <= LEVEL else max(COLUMN, -(-length // LEVEL))
+    chunk = ROW if by_rows else COLUMN if length <= COLUMN * COLUMN else LONG_COLUMN
     chunks = -(-length // chunk)
     out = backend.empty(shape if chunks == 1 else (results, chunks) if by_rows else (chunks, results))
     uniforms = [results, length, chunk, chunks, x.offset, len(sizes), len(depth), 0, *fitted("sum", sizes, 4, 1),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from core.backends.wgpu import WgpuBackend
 
 CHUNK = 32  # steps of a recurrence that an invocation walks at least
-WALKS = 65536  # invocations that fill a device
+WALKS = 32768  # invocations that fill a device well enough to walk but once
+CHUNKS = 4 * WALKS  # those that hide its latency where a walk is cut
 FOLDED = 256  # steps that one invocation of conv.wgsl adds up
 CELLS = 1024  # values that fft.wgsl keeps in the memory of a workgroup
 PAIRS, REAL, HALF = 0, 1, 2  # what fft.wgsl reads and writes
@@ -56,14 +57,13 @@ def _causal_conv_dw(backend: WgpuBackend, launch: Launch, g: View, x: View, tail
 
 @cache
 def chunks_of(steps: int, walks: int) -> tuple[int, int]:
-    """Length and number of the chunks of a recurrence: none where the walks fill a device or are short.
+    """Length and number of the chunks of a recurrence: one where the walks fill a device or are short.
 
-    A chunk is walked twice and the carries once, one chunk after the other: so their number is at most the root of
-    twice the steps.
+    A chunk is walked twice, and the carries once, chunk after chunk: so there are at most the root of twice the steps.
     """
-    count = min(steps // CHUNK, WALKS // max(walks, 1), math.isqrt(2 * steps))
-    chunk = -(-steps // max(count, 1))
-    return chunk, -(-steps // max(chunk, 1))
+    count = 1 if walks >= WALKS else max(1, min(steps // CHUNK, CHUNKS // walks, math.isqrt(2 * steps)))
+    chunk = -(-steps // count)
+    return chunk, -(-steps // chunk)
 
 
 def _recurrence(backend: WgpuBackend, launch: Launch, a: View, b: View, h0: View) -> View:

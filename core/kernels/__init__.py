@@ -1,6 +1,6 @@
 """WGSL kernels, one a file: wgpu and the browser's WebGPU run the very same text.
 
-They keep to what naga and Tint both accept: no f16, no subgroups, storage in arrays of f32, u32, i32 or vec4s of them,
+They keep to what naga and Tint both accept: no f16, no subgroups, storage in arrays of f32, u32, i32, vec2s or vec4s,
 at most 8 storage buffers, at most 256 invocations a workgroup and 65,535 workgroups a dimension. The browser loads
 build copies of the canvas's own from a static folder; ``python -m core.kernels`` refreshes them.
 """

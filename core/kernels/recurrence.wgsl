@@ -78,26 +78,9 @@ fn set_carry(i: u32, value: vec2<f32>) {
   }
 }
 
-// where a walk's step finds b and leaves h
-fn place(walk: u32, step: u32) -> u32 {
-  let t = select(step, u.steps - 1u - step, reverse);
-  return (walk / u.channels * u.steps + t) * u.channels + walk % u.channels;
-}
-
-// the factor of h before a step: reverse, that of the neighbour, and none at the first
-fn factor(walk: u32, step: u32) -> vec2<f32> {
-  if (reverse) {
-    if (step == 0u) {
-      return vec2<f32>();
-    }
-    let next = a_at(place(walk, step - 1u));
-    return vec2<f32>(next.x, -next.y);
-  }
-  return a_at(place(walk, step));
-}
-
+// a sequence and channel, over some of its steps
 struct Job {
-  walk: u32,  // a sequence and channel
+  walk: u32,
   first: u32,
   stop: u32,
 }
@@ -106,6 +89,33 @@ fn job_of(i: u32) -> Job {
   let part = i / u.channels;
   let first = part % u.chunks * u.chunk;
   return Job(part / u.chunks * u.channels + i % u.channels, first, min(first + u.chunk, u.steps));
+}
+
+// where a step finds b and leaves h
+fn place(walk: u32, step: u32) -> u32 {
+  let t = select(step, u.steps - 1u - step, reverse);
+  return (walk / u.channels * u.steps + t) * u.channels + walk % u.channels;
+}
+
+// one step: h becomes by h + add
+struct Step {
+  by: vec2<f32>,
+  add: vec2<f32>,
+}
+
+// a step of a job, one that changes nothing beyond its end; in the reverse a is the neighbour's, and none at the first
+fn fetch(job: Job, step: u32) -> Step {
+  let held = min(step, job.stop - 1u);
+  var by = a_at(place(job.walk, select(held, max(held, 1u) - 1u, reverse)));
+  if (reverse) {
+    by = select(vec2<f32>(by.x, -by.y), vec2<f32>(), held == 0u);
+  }
+  let inside = step < job.stop;
+  return Step(select(vec2<f32>(1.0, 0.0), by, inside), select(vec2<f32>(), b_at(place(job.walk, held)), inside));
+}
+
+fn after(step: Step, h: vec2<f32>) -> vec2<f32> {
+  return times(step.by, h) + step.add;
 }
 
 @compute @workgroup_size(256)
@@ -118,10 +128,13 @@ fn ends(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let job = job_of(i);
   var all = vec2<f32>(1.0, 0.0);
   var state = vec2<f32>();
-  for (var step = job.first; step < job.stop; step++) {
-    let by = factor(job.walk, step);
-    all = times(by, all);
-    state = times(by, state) + b_at(place(job.walk, step));
+  for (var step = job.first; step < job.stop; step += 4u) {
+    let s0 = fetch(job, step);  // four at once, so that their loads are under way together
+    let s1 = fetch(job, step + 1u);
+    let s2 = fetch(job, step + 2u);
+    let s3 = fetch(job, step + 3u);
+    all = times(s3.by, times(s2.by, times(s1.by, times(s0.by, all))));
+    state = after(s3, after(s2, after(s1, after(s0, state))));
   }
   set_out(i, all);
   set_carry(i, state);
@@ -158,9 +171,18 @@ fn replay(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
   if (!reverse || job.first > 0u) {
     state = carry_at(i);
   }
-  for (var step = job.first; step < job.stop; step++) {
-    let at = place(job.walk, step);
-    state = times(factor(job.walk, step), state) + b_at(at);
-    set_out(at, state);
+  for (var step = job.first; step < job.stop; step += 4u) {
+    let s0 = fetch(job, step);
+    let s1 = fetch(job, step + 1u);
+    let s2 = fetch(job, step + 2u);
+    let s3 = fetch(job, step + 3u);
+    let h0 = after(s0, state);
+    let h1 = after(s1, h0);
+    let h2 = after(s2, h1);
+    state = after(s3, h2);
+    set_out(place(job.walk, step), h0);
+    if (step + 1u < job.stop) { set_out(place(job.walk, step + 1u), h1); }
+    if (step + 2u < job.stop) { set_out(place(job.walk, step + 2u), h2); }
+    if (step + 3u < job.stop) { set_out(place(job.walk, step + 3u), state); }
   }
 }
