@@ -205,17 +205,20 @@ class Trace:
         return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other}).encode()
 
 
-def timed(backend: Backend, call: Callable[[], object], launches: int) -> float:
-    """Seconds a call, of `launches` in a row with one wait for the device at the end."""
+def clocked(backend: Backend, run: Callable[[], object], launches: int) -> float:
+    """Seconds a launch of a function that makes so many, with one wait for the device at the end."""
     from core.array import asarray
 
     one = asarray(np.ones(1, np.float32), backend=backend)
     began = time.perf_counter()
-    for _ in range(launches):
-        kept = call()  # noqa: F841 - a result nobody holds would not be computed
-        backend.flush()
+    run()
     (one + one).numpy()  # comes after all of them
     return (time.perf_counter() - began) / launches
+
+
+def timed(backend: Backend, call: Callable[[], object], launches: int) -> float:
+    """`clocked` of a sequence of calls."""
+    return clocked(backend, backend.sequence(call, launches), launches)
 
 
 def measure_ceilings(backend: Backend, sequences: int = 5) -> Ceilings:

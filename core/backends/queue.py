@@ -101,6 +101,15 @@ class LaunchQueue:
         """What the backend keeps: how many compiled kernels, and the bytes of its pool where it has one."""
         return {"kernels": len(self.kernels)}
 
+    def sequence(self, call: Callable[[], object], launches: int) -> Callable[[], object]:
+        """A function that makes so many calls with as little of the host between them as the backend allows."""
+        def run() -> None:
+            for _ in range(launches):
+                kept = call()  # noqa: F841 - a result nobody holds would not be computed
+                self.flush()
+
+        return run
+
     def copier(self, values: NDArray[Any]) -> Callable[[], None]:
         """A function that copies `values` from device memory to device memory: the ceiling of what only moves."""
         raise NotImplementedError

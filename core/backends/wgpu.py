@@ -13,7 +13,7 @@ reads. Nothing waits for the device but `read`. Everything happens under the que
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from core import kernels
 from core.backends import Buffer
 from core.backends.queue import Launch, LaunchQueue
 from core.backends.wgpu_pool import Pool, Storage, View, row_major
+from core.backends.wgpu_stamps import Stamps
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
 
@@ -67,6 +68,7 @@ class WgpuBackend(LaunchQueue):
         self._encoder: Any = None
         self._pass: Any = None
         self._encoded = 0
+        self._stamps: Stamps | None = None
         self._layouts: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._groups: dict[tuple[int, ...], Any] = {}
 
@@ -174,9 +176,10 @@ class WgpuBackend(LaunchQueue):
             raise BackendError(f"kernel {name!r} has {len(uniforms)} uniform fields, the limit is {FIELDS}: split it")
         if self._encoded == BATCH:
             self.submit()
-        if self._pass is None:
+        if self._encoder is None:
             self._encoder = self.device.create_command_encoder()
-            self._pass = self._encoder.begin_compute_pass()
+        if self._pass is None:
+            self._pass = self._encoder.begin_compute_pass(**self._stamp())
         at = self._encoded * SLOT
         kinds = ["f" if isinstance(v, float) else "I" for v in uniforms]
         struct.pack_into("<" + "".join(kinds), self._fields, at,
@@ -185,18 +188,27 @@ class WgpuBackend(LaunchQueue):
         self._pass.set_pipeline(self._pipeline(text or kernels.source(name), entry, constants, shape))
         self._pass.set_bind_group(0, self._group(shape, (*inputs, *outputs)), (at,))
         self._pass.dispatch_workgroups(*grid)
+        if self.trace is not None:
+            self._end_pass()
 
     def submit(self) -> None:
         """Send what is encoded to the device."""
-        if self._pass is None:
+        if self._encoder is None:
             return
-        self._pass.end()
+        self._end_pass()
+        if self._stamps is not None:
+            self._stamps.resolve(self._encoder, self._encoded)
         queue = self.device.queue
         queue.write_buffer(self._uniforms, 0, self._fields, 0, self._encoded * SLOT)
         queue.submit([self._encoder.finish()])
-        self._encoder = self._pass = None
+        self._encoder = None
         self._encoded = 0
         self.submits += 1
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.end()
+            self._pass = None
 
     def _layout(self, shape: tuple[int, int]) -> tuple[Any, Any]:
         """The layout of the bindings of kernels with so many inputs and outputs, and of their pipelines."""
@@ -233,10 +245,57 @@ class WgpuBackend(LaunchQueue):
         return group
 
     # --- telemetry ---------------------------------------------------------------------------------------------------
-    def residency(self) -> dict[str, int]:
-        """Bytes on the device: in use, kept for the next use, and in use at most so far."""
+    def _stamp(self) -> dict[str, Any]:
+        """What a pass is opened with: while tracing each dispatch has a pass of its own, and two timestamps."""
+        if self.trace is None:
+            return {}
+        if self._stamps is None:
+            self._stamps = Stamps(self.device, BATCH)
+        return {"timestamp_writes": self._stamps.writes(self._encoded)}
+
+    def mark(self) -> Any:
+        """How many dispatches were stamped so far."""
+        return self._stamps.taken + self._encoded if self._stamps else 0
+
+    def spans(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
+        """By the device's own clock: from the first dispatch between two marks, the sum of them all."""
         with self._lock:
-            return self.pool.residency()
+            self.submit()
+            times = self._stamps.read() if self._stamps else np.zeros((0, 2))
+            self._stamps = None
+        spans, last = [], float(times[0, 0]) if len(times) else 0.0
+        for begin, end in pairs:
+            part = times[begin:end]
+            start = float(part[0, 0]) if len(part) else last  # a view dispatches nothing
+            spans.append((start, float((part[:, 1] - part[:, 0]).sum())))
+            last = float(part[-1, 1]) if len(part) else last
+        return spans
+
+    def sequence(self, call: Callable[[], object], launches: int) -> Callable[[], object]:
+        """All in one flush: encoding them is all that the host does."""
+        def run() -> None:
+            results = [call() for _ in range(launches)]
+            self.flush()
+            results.clear()
+
+        return run
+
+    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+        """A copy from buffer to buffer."""
+        source = self.upload(values).data.storage
+        target = self.pool.take(values.nbytes)
+
+        def copy_buffer() -> None:
+            encoder = self.device.create_command_encoder()
+            encoder.copy_buffer_to_buffer(source.buffer, 0, target.buffer, 0, values.nbytes)
+            self.device.queue.submit([encoder.finish()])
+
+        return copy_buffer
+
+    def residency(self) -> dict[str, int]:
+        """Compiled pipelines; bytes on the device: in use, kept for the next use, and in use at most so far."""
+        with self._lock:
+            return {**super().residency(), **self.pool.residency()}
 
     def describe(self) -> dict[str, Any]:
         """What must be equal for two runs to be comparable bit for bit."""

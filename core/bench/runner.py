@@ -20,7 +20,7 @@ from core.array import asarray
 from core.backends import Backend, use_backend
 from core.bench.cases import CASES, Case
 from core.errors import BackendError
-from core.trace import COPY_BYTES, Ceilings, Trace, measure_ceilings, timed
+from core.trace import COPY_BYTES, Ceilings, Trace, clocked, measure_ceilings, timed
 
 LAUNCHES = 100  # of a sequence, or
 SECONDS = 1.0  # as many as take this long
@@ -115,8 +115,9 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, c
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
         launches = _launches(lambda k: timed(backend, call, k))
         found, notes = _peers(backend, case, drawn)
-        sequences: dict[str, Callable[[], float]] = {"ours": lambda: timed(backend, call, launches),
-                                                     "copy": lambda: timed(backend, copy, COPIES)}
+        ours_in_turn, copies = backend.sequence(call, launches), backend.sequence(copy, COPIES)
+        sequences: dict[str, Callable[[], float]] = {"ours": lambda: clocked(backend, ours_in_turn, launches),
+                                                     "copy": lambda: clocked(backend, copies, COPIES)}
         for peer, run_peer in found.items():
             try:
                 k = _launches(run_peer)
