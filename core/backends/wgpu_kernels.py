@@ -140,8 +140,9 @@ def fold(backend: WgpuBackend, x: View, axes: Shape, shape: Shape, largest: bool
     uniforms = [results, length, chunk, chunks, x.offset, len(sizes), len(depth), 0, *fitted("sum", sizes, 4, 1),
                 *fitted("sum", strides, 4, 0), *fitted("sum", depth, 4, 1), *fitted("sum", steps, 4, 0)]
     jobs = results * chunks
+    constants = {"largest": int(largest), "line": int(len(depth) == 1 and steps[-1] == 1)}
     backend.dispatch("reduction", uniforms, [x.storage], [out], jobs if by_rows else groups(jobs),
-                     "rows" if by_rows else "columns", {"largest": int(largest)})
+                     "rows" if by_rows else "columns", constants)
     return out if chunks == 1 else fold(backend, out, (1,) if by_rows else (0,), shape, largest)
 
 

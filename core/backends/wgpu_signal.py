@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
     from core.backends.wgpu import WgpuBackend
 
-CHUNK = 32  # steps of a recurrence that an invocation walks at least
-WALKS = 32768  # invocations that fill a device well enough to walk but once
-CHUNKS = 4 * WALKS  # those that hide its latency where a walk is cut
 FOLDED = 256  # steps that one invocation of conv.wgsl adds up
 CELLS = 1024  # values that fft.wgsl keeps in the memory of a workgroup
 PAIRS, REAL, HALF = 0, 1, 2  # what fft.wgsl reads and writes
@@ -55,35 +52,17 @@ def _causal_conv_dw(backend: WgpuBackend, launch: Launch, g: View, x: View, tail
     return fold(backend, parts, (0,), launch.shape)
 
 
-@cache
-def chunks_of(steps: int, walks: int) -> tuple[int, int]:
-    """Length and number of the chunks of a recurrence: one where the walks fill a device or are short.
-
-    A chunk is walked twice, and the carries once, chunk after chunk: so there are at most the root of twice the steps.
-    """
-    count = 1 if walks >= WALKS else max(1, min(steps // CHUNK, CHUNKS // walks, math.isqrt(2 * steps)))
-    chunk = -(-steps // count)
-    return chunk, -(-steps // chunk)
-
-
 def _recurrence(backend: WgpuBackend, launch: Launch, a: View, b: View, h0: View) -> View:
     floats(launch, a, b, h0)
     out = backend.empty(launch.shape)
     if not out.size:
         return out
-    a, b, carry = backend.contiguous(a), backend.contiguous(b), backend.contiguous(h0)
     batch, steps, channels, *_ = a.shape
-    chunk, chunks = chunks_of(steps, batch * channels)
-    uniforms = [batch, steps, channels, chunk, chunks]
-    constants = {"complex": int(len(a.shape) == 4), "reverse": int(launch.params["reverse"])}
-    jobs = groups(batch * chunks * channels)
-    if chunks > 1:
-        product, carries = (backend.empty((batch, chunks, *a.shape[2:])) for _ in range(2))
-        backend.dispatch("recurrence", uniforms, [a, b], [carries, product], jobs, "ends", constants)
-        backend.dispatch("recurrence", uniforms, [product, carry], [carries], groups(batch * channels), "carries",
-                         constants)
-        carry = carries
-    backend.dispatch("recurrence", uniforms, [a, b, carry], [out], jobs, "replay", constants)
+    # few channels need long tiles, or too few bytes are under way; the shape alone decides
+    lanes = 32 if batch * channels >= 16384 else 16 if batch * channels >= 4096 else 8
+    backend.dispatch("recurrence", [batch, steps, channels], [backend.contiguous(x) for x in (a, b, h0)], [out],
+                     batch * -(-channels // lanes), constants={
+                         "complex": int(len(a.shape) == 4), "reverse": int(launch.params["reverse"]), "lanes": lanes})
     return out
 
 

@@ -6,6 +6,7 @@
 // `columns`: an invocation a partial result, one value after the other; dispatch ceil(chunks * results / 256), folded.
 
 override largest = false;
+override line = false;  // the reduced values lie side by side
 
 struct Reduction {
   results: u32,
@@ -26,7 +27,7 @@ struct Reduction {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-const LANES = 64u;
+const LANES = 256u;
 var<workgroup> partial: array<f32, LANES>;
 
 fn place(index: u32, rank: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
@@ -40,6 +41,9 @@ fn place(index: u32, rank: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
 }
 
 fn value(start: u32, j: u32) -> f32 {
+  if (line) {
+    return x[start + j];
+  }
   return x[start + place(j, u.reduced_rank, u.reduced_sizes, u.reduced_strides)];
 }
 
@@ -54,7 +58,7 @@ fn neutral() -> f32 {
   return select(0.0, -0x1.fffffep+127f, largest);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let job = group.x + groups.x * group.y;  // chunk after chunk of a result
@@ -62,7 +66,14 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (job < u.results * u.chunks) {
     let start = u.offset + place(job / u.chunks, u.kept_rank, u.kept_sizes, u.kept_strides);
     let first = (job % u.chunks) * u.chunk;
-    for (var j = first + lane; j < min(first + u.chunk, u.length); j += LANES) {
+    let end = min(first + u.chunk, u.length);
+    var j = first + lane;
+    for (; j + 3u * LANES < end; j += 4u * LANES) {  // four at once, so that their loads are under way together
+      let some = vec4<f32>(value(start, j), value(start, j + LANES), value(start, j + 2u * LANES),
+                           value(start, j + 3u * LANES));
+      folded = join(folded, join(join(some.x, some.y), join(some.z, some.w)));
+    }
+    for (; j < end; j += LANES) {
       folded = join(folded, value(start, j));
     }
   }
@@ -89,7 +100,13 @@ fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   let start = u.offset + place(job % u.results, u.kept_rank, u.kept_sizes, u.kept_strides);
   let first = (job / u.results) * u.chunk;
   var folded = neutral();
-  for (var j = first; j < min(first + u.chunk, u.length); j++) {
+  let end = min(first + u.chunk, u.length);
+  var j = first;
+  for (; j + 3u < end; j += 4u) {
+    let some = vec4<f32>(value(start, j), value(start, j + 1u), value(start, j + 2u), value(start, j + 3u));
+    folded = join(folded, join(join(some.x, some.y), join(some.z, some.w)));
+  }
+  for (; j < end; j++) {
     folded = join(folded, value(start, j));
   }
   out[job] = folded;

@@ -100,7 +100,7 @@ def test_many_passes_and_several_large_primes(backend: Any, monkeypatch: pytest.
         wgpu_signal.passes.cache_clear()
 
 
-def test_passes_and_chunks_are_what_a_workgroup_holds() -> None:
+def test_passes_are_what_a_workgroup_holds() -> None:
     for n in (*range(1, 400), 1024, 1031, 2062, 4098, 30030, 70000, 1031 * 1033, 1 << 20):
         made = wgpu_signal.passes(n)
         assert math.prod(math.prod(radices) for radices in made) == n
@@ -108,12 +108,6 @@ def test_passes_and_chunks_are_what_a_workgroup_holds() -> None:
             assert math.prod(radices) <= 1024 or len(radices) == 1
             assert len(radices) <= 8
     assert [math.prod(radices) for radices in wgpu_signal.passes(1 << 16)] == [256, 256]
-    for steps in (1, 31, 64, 1000, 65537):
-        for walks in (1, 8192, 32767, 32768, 10**6):
-            chunk, count = wgpu_signal.chunks_of(steps, walks)
-            assert chunk * (count - 1) < steps <= chunk * count
-            assert count == 1 or chunk >= 32
-    assert wgpu_signal.chunks_of(4096, 32768)[1] == 1
 
 
 def test_sums_repeat_bit_for_bit(backend: Any) -> None:
