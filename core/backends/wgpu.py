@@ -23,6 +23,7 @@ from core import kernels
 from core.backends import Buffer
 from core.backends.queue import Launch, LaunchQueue
 from core.backends.wgpu_pool import Pool, Storage, View, row_major
+from core.backends.wgpu_shader import shader_module
 from core.backends.wgpu_stamps import Stamps
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
@@ -226,7 +227,7 @@ class WgpuBackend(LaunchQueue):
         key = (text, entry, tuple(constants.items()) if constants else (), shape)
         pipeline = self.kernels.get(key)
         if pipeline is None:
-            stage = {"module": self.device.create_shader_module(code=text), "entry_point": entry,
+            stage = {"module": shader_module(self.device, text), "entry_point": entry,
                      "constants": dict(constants or {})}
             pipeline = self.device.create_compute_pipeline(layout=self._layout(shape)[1], compute=stage)
             self.kernels[key] = pipeline
@@ -272,11 +273,13 @@ class WgpuBackend(LaunchQueue):
         return spans
 
     def sequence(self, call: Callable[[], object], launches: int) -> Callable[[], object]:
-        """All in one flush: encoding them is all that the host does."""
+        """Encoded one after the other, each result's buffer free for the next, and submitted together."""
         def run() -> None:
-            results = [call() for _ in range(launches)]
-            self.flush()
-            results.clear()
+            with self._lock:
+                for _ in range(launches):
+                    kept = call()  # noqa: F841 - a result nobody holds would not be computed
+                    super(WgpuBackend, self).flush()
+                self.submit()
 
         return run
 

@@ -58,8 +58,7 @@ def _recurrence(backend: WgpuBackend, launch: Launch, a: View, b: View, h0: View
     if not out.size:
         return out
     batch, steps, channels, *_ = a.shape
-    # few channels need long tiles, or too few bytes are under way; the shape alone decides
-    lanes = 32 if batch * channels >= 16384 else 16 if batch * channels >= 4096 else 8
+    lanes = 32 if batch * channels >= 16384 else 16  # few channels need longer tiles, or too little is under way
     backend.dispatch("recurrence", [batch, steps, channels], [backend.contiguous(x) for x in (a, b, h0)], [out],
                      batch * -(-channels // lanes), constants={
                          "complex": int(len(a.shape) == 4), "reverse": int(launch.params["reverse"]), "lanes": lanes})

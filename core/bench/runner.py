@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from core.array import asarray
-from core.backends import Backend, use_backend
+from core.backends import Backend, available, open_backend, use_backend
 from core.bench.cases import CASES, Case
 from core.errors import BackendError
 from core.trace import COPY_BYTES, Ceilings, Trace, clocked, measure_ceilings, timed
 
-LAUNCHES = 100  # of a sequence, or
+LAUNCHES = 1000  # of a sequence at most: so many that waiting for the device at its end does not count
 SECONDS = 1.0  # as many as take this long
 ROUNDS = 3
 COPIES = 10
@@ -152,6 +152,17 @@ def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dic
     """``sequence(launches) -> seconds a call`` of each library that is here, and which are not."""
     found: dict[str, Callable[[int], float]] = {}
     on_cuda, threads = backend.name == "cuda", backend.describe().get("threads", 1)
+    if backend.name == "wgpu" and "cuda" in available():  # the same card, by its maker's own road
+        cuda = open_backend("cuda")
+        with use_backend(cuda):
+            ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]
+        call = _bound(case.ours, *ours, *[None] * (len(drawn) - len(ours)))
+
+        def sequence(launches: int) -> float:
+            with use_backend(cuda):
+                return timed(cuda, call, launches)
+
+        return {"our cuda": sequence}, []
     if on_cuda:
         cupy: Any = importlib.import_module("cupy")
         arrays = [cupy.asarray(x) for x in drawn]
