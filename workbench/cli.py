@@ -30,6 +30,7 @@ from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import Trainer, create_run, load_model
 from workbench.doctor import examine
+from workbench.tables import launch_table
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Train small attention-free character models on your own text, and see and steer the loop.")
@@ -86,6 +87,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
+    trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +111,7 @@ def train(
         out.print("baselines, bits per character: "
                   + ", ".join(f"{name} {bits:.3f}" for name, bits in record["baselines"].items() if bits is not None))
     send(folder, "start")
-    _run(folder, as_json)
+    _run(folder, as_json, trace_steps if trace else 0)
 
 
 @app.command()
@@ -123,12 +126,12 @@ def resume(run: str, runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None
     _run(folder, as_json)
 
 
-def _run(folder: RunFolder, as_json: bool) -> None:
+def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
     """Train in this process, with a progress bar where somebody looks."""
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                    TextColumn("{task.fields[loss]}"), console=out, disable=as_json)
     with bar:
-        trainer = Trainer(folder)
+        trainer = Trainer(folder, trace_steps=trace_steps)
         task = bar.add_task("training", total=trainer.config.steps, completed=trainer.step, loss="")
 
         def show(row: dict[str, Any]) -> None:
@@ -148,6 +151,9 @@ def _run(folder: RunFolder, as_json: bool) -> None:
         for warning in trainer.warnings:
             err.print(warning, style="yellow", markup=False)
         state = trainer.run()
+    if trainer.traced is not None and not as_json:
+        out.print(launch_table(*trainer.traced))
+        out.print(f"{folder.trace}: open it at ui.perfetto.dev", markup=False)
     if as_json:
         print_json(comparison.summary(folder))
     elif state == "stopped":

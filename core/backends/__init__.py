@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
+
+if TYPE_CHECKING:
+    from core.trace import Trace
 
 NAMES = ("cpu", "cuda", "wgpu")
 COLUMNS = {"cpu": "core.backends.cpu", "cuda": "core.backends.cuda"}
@@ -33,6 +36,7 @@ class Backend(Protocol):
 
     name: str
     kernels: dict[Hashable, Any]  # what was built for a kernel, a shape and, where it is specialised to one, a frame
+    trace: Trace | None  # what records launches, see `core.trace`
 
     def upload(self, values: NDArray[Any]) -> Buffer: ...
 
@@ -44,6 +48,14 @@ class Backend(Protocol):
     def read(self, buffer: Buffer) -> NDArray[Any]: ...
 
     def describe(self) -> dict[str, Any]: ...
+
+    def mark(self) -> Any: ...
+
+    def spans(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]: ...
+
+    def residency(self) -> dict[str, int]: ...
+
+    def copier(self, values: NDArray[Any]) -> Callable[[], None]: ...
 
 
 _current: ContextVar[Backend | None] = ContextVar("zspace_backend", default=None)

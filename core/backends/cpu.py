@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from core.backends import Buffer
+from core.backends import Buffer, cpu_loops
 from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
 from core.backends.queue import Launch, LaunchQueue
 from core.primitives import Shape
@@ -75,6 +75,16 @@ class CpuBackend(LaunchQueue):
                        for i in threadpool_info() if i["user_api"] == "blas"})
         return {"backend": "cpu", "device": _processor(), "threads": self.threads, "blas": blas}
 
+    def residency(self) -> dict[str, int]:
+        """How many loops Numba has compiled or loaded in this process, one a combination of types."""
+        loops = vars(cpu_loops).values()
+        return {"kernels": sum(len(loop.signatures) for loop in loops if hasattr(loop, "signatures"))}
+
+    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+        """A copy in main memory on all threads."""
+        out, parts = np.empty_like(values), self.chunks(len(values), values.nbytes)
+        return lambda: self.map(lambda s: np.copyto(out[s], values[s]), parts)
+
     def _to_host(self, data: NDArray[Any]) -> NDArray[Any]:
         return data.view()
 
@@ -83,24 +93,24 @@ class CpuBackend(LaunchQueue):
         shape = chain[0].shape
         columns = shape[-1] if shape else 1
         rows = math.prod(shape[:-1])
-        outputs = [x.out() for x in chain]  # strong references: nothing dies while the chain runs
-        made = {id(out): i for i, out in enumerate(outputs)}
-        results = [np.empty((rows, columns), x.dtype) for x in chain]
-        steps = []
-        for i, x in enumerate(chain):
-            sources = [(results[made[id(b)]], True) if id(b) in made else _rows_of(b.data, shape) for b in x.inputs]
-            steps.append((ELEMENTWISE[x.primitive.name], results[i], sources, x.params))
+        made = {id(x.out()): i for i, x in enumerate(chain)}
+        sources = [[made[id(b)] if id(b) in made else _rows_of(b.data, shape) for b in x.inputs] for x in chain]
+        for x in chain:
+            x.inputs = []  # from here on only whoever still wants a result keeps its buffer alive
+        kept = {i: out for i, x in enumerate(chain) if (out := x.out()) is not None}
+        results = {i: np.empty((rows, columns), chain[i].dtype) for i in kept}
 
         def block(s: slice) -> None:
-            for kernel, out, sources, params in steps:
-                kernel(out[s], *(a[s] if per_row else a for a, per_row in sources), **params)
+            values: list[NDArray[Any]] = []  # what nobody holds lives in the cache for one block
+            for i, x in enumerate(chain):
+                values.append(results[i][s] if i in kept else np.empty((s.stop - s.start, columns), x.dtype))
+                ELEMENTWISE[x.primitive.name](values[i], *(
+                    values[a] if isinstance(a, int) else a[0][s] if a[1] else a[0] for a in sources[i]), **x.params)
 
         size = max(1, BLOCK_BYTES // max(1, columns * chain[0].dtype.itemsize))
         self.map(block, [slice(i, min(i + size, rows)) for i in range(0, rows, size)] or [slice(0, 0)])
-        for x, out, result in zip(chain, outputs, results, strict=True):
-            if out is not None:
-                out.data = result.reshape(shape)
-            x.inputs = []
+        for i, out in kept.items():
+            out.data = results[i].reshape(shape)
 
 
 def _rows_of(a: NDArray[Any], shape: Shape) -> tuple[NDArray[Any], bool]:
@@ -118,6 +128,7 @@ def _keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its largest value
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: larger ones, too
 
 
 def _processor() -> str:

@@ -6,6 +6,7 @@ order that depends on shapes alone: no float atomics, and no TF32 in cuBLAS unle
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,29 @@ class CudaBackend(LaunchQueue):
         properties = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)
         return {"backend": "cuda", "device": properties["name"].decode(), "driver": cp.cuda.runtime.driverGetVersion(),
                 "runtime": cp.cuda.runtime.runtimeGetVersion(), "cupy": cp.__version__}
+
+    def mark(self) -> Any:
+        """An event on the stream."""
+        event = cp.cuda.Event()
+        event.record()
+        return event
+
+    def spans(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
+        """By the device's own clock."""
+        cp.cuda.Device().synchronize()
+        return [(cp.cuda.get_elapsed_time(pairs[0][0], begin) / 1e3, cp.cuda.get_elapsed_time(begin, end) / 1e3)
+                for begin, end in pairs]
+
+    def residency(self) -> dict[str, int]:
+        """Generated chains, and CuPy's pool: bytes in use and bytes held from the device."""
+        pool = cp.get_default_memory_pool()
+        return {**super().residency(), "used_bytes": pool.used_bytes(), "pool_bytes": pool.total_bytes()}
+
+    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+        """A copy in device memory."""
+        source = cp.asarray(values)
+        target = cp.empty_like(source)
+        return lambda: cp.copyto(target, source)
 
     def _to_host(self, data: Any) -> NDArray[Any]:
         values: NDArray[Any] = cp.asnumpy(data)

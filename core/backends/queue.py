@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from core.backends import Buffer
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
+
+if TYPE_CHECKING:
+    from core.trace import Trace
 
 
 class Launch:
@@ -42,6 +46,7 @@ class LaunchQueue:
     def __init__(self, table: Mapping[str, Callable[..., Any]], elementwise: Collection[str]) -> None:
         self.kernels: dict[Hashable, Any] = {}
         self.known = {*table, *elementwise}
+        self.trace: Trace | None = None
         self._table = table
         self._queue: list[Launch] = []
         self._lock = threading.RLock()
@@ -66,14 +71,15 @@ class LaunchQueue:
                 if launch.out() is not None:
                     alive.append(launch)
             while alive:
-                launch = alive.pop()
-                if not launch.primitive.elementwise:
-                    self._run(launch)
-                    continue
-                chain = [launch]
-                while alive and alive[-1].primitive.elementwise and alive[-1].shape == launch.shape:
+                chain = [alive.pop()]
+                while (chain[0].primitive.elementwise and alive and alive[-1].primitive.elementwise
+                       and alive[-1].shape == chain[0].shape):
                     chain.append(alive.pop())
-                self._run_chain(chain)
+                if self.trace is None:
+                    self._execute(chain)
+                else:
+                    with self.trace.launch(chain):
+                        self._execute(chain)
 
     def read(self, buffer: Buffer) -> NDArray[Any]:
         """Run what is queued and give the values on the host, read-only."""
@@ -82,6 +88,29 @@ class LaunchQueue:
         values = self._to_host(buffer.data)
         values.flags.writeable = False
         return values
+
+    def mark(self) -> Any:
+        """A point between two launches, for `spans`: here the host's clock, right where kernels run when called."""
+        return time.perf_counter()
+
+    def spans(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
+        """Start on the device's time axis and device seconds between two marks, for each pair; waits for the device."""
+        return [(begin, end - begin) for begin, end in pairs]
+
+    def residency(self) -> dict[str, int]:
+        """What the backend keeps: how many compiled kernels, and the bytes of its pool where it has one."""
+        return {"kernels": len(self.kernels)}
+
+    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+        """A function that copies `values` from device memory to device memory: the ceiling of what only moves."""
+        raise NotImplementedError
+
+    def _execute(self, chain: list[Launch]) -> None:
+        """Run an elementwise chain, or one launch of another kind."""
+        if chain[0].primitive.elementwise:
+            self._run_chain(chain)
+        else:
+            self._run(chain[0])
 
     def _run(self, launch: Launch) -> None:
         """Run one kernel that is not elementwise."""

@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "live.bin"
 
     @property
+    def trace(self) -> Path:
+        """Chrome trace of a few steps' launches, see `core.trace`."""
+        return self.path / "trace.json"
+
+    @property
     def heartbeat(self) -> Path:
         """Sign of life, see `Heartbeat`."""
         return self.path / "heartbeat.json"

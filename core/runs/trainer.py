@@ -42,11 +42,13 @@ from core.runs.live import LiveWriter, Look
 from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
 from core.scheduler import Patch, Scheduler
 from core.steer import gains
+from core.trace import Ceilings, Trace, measure_ceilings
 from core.zmetrics import LONGEST, read_z
 
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 PAUSE_SECONDS = 0.05
+WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
 SAMPLE_LENGTH = 240
 XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
@@ -78,10 +80,17 @@ class Trainer:
         Stop after this step (the configured number of steps by default).
     on_row : callable, optional
         Called with every computed row.
+    trace_steps : int
+        Trace the launches of so many steps, after a few to warm up, into trace.json; no number changes.
+
+    Attributes
+    ----------
+    traced : (Trace, Ceilings), optional
+        What was traced, once it has been written.
     """
 
     def __init__(self, folder: RunFolder, until: int | None = None,
-                 on_row: Callable[[Row], None] | None = None) -> None:
+                 on_row: Callable[[Row], None] | None = None, trace_steps: int = 0) -> None:
         record = folder.read_config()
         self.folder, self.config, self.on_row = folder, RunConfig.from_json(record), on_row
         self.until = min(self.config.steps if until is None else until, self.config.steps)
@@ -95,6 +104,8 @@ class Trainer:
         self.inputs.poll()
         self.painted = first_painted(self.inputs.script, self.frame)  # None until a layer steers
         self.interrupted = False
+        self.trace_steps = trace_steps
+        self.traced: tuple[Trace, Ceilings] | None = None
         self.warnings: list[str] = []
         with use_backend(self.backend):
             self._restore()
@@ -168,11 +179,17 @@ class Trainer:
                 if self.fresh:
                     self._emit_validation(0)
                     self._write_sample(0)
+                first = self.step + WARM_STEPS
                 while self.step < self.until and not self.interrupted:
                     if not self._boundary(self.step + 1, heart):
                         break
+                    if self.trace_steps and self.step == first:
+                        Trace(self.backend).start()
                     self._train_step()
+                    if self.step == first + self.trace_steps:
+                        self._write_trace()
                     heart.beat(self.step)
+                self._write_trace()  # of a run that was shorter
                 state = "finished" if self.step >= self.config.steps else "stopped"
                 self._checkpoint()
         except BaseException:
@@ -258,7 +275,8 @@ class Trainer:
                              "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
-                           "characters_per_second": tokens[:, 1:].size / seconds}
+                           "characters_per_second": tokens[:, 1:].size / seconds,
+                           **({"residency": self.backend.residency()} if look else {})}
         self._emit(row)
         if n % self.config.evaluate_every == 0 or n == self.config.steps:
             self._emit_validation(n)
@@ -292,6 +310,15 @@ class Trainer:
         above, here, beneath = classify_roundtable(lanes).energy(lanes)
         found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
         return found
+
+    def _write_trace(self) -> None:
+        """End the trace that is on, and measure what the device reaches, to set the launches beside it."""
+        trace = self.backend.trace
+        if trace is None:
+            return
+        trace.stop()
+        self.traced = trace, measure_ceilings(self.backend)
+        write_atomic(self.folder.trace, trace.to_chrome(self.traced[1]))
 
     def _show(self, chart: Chart) -> None:
         """To whoever looks from another process."""
