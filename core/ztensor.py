@@ -22,13 +22,17 @@ NEIGHBOURS = 3  # rows on each side that a vector's spread is measured over
 class ZTensor(Array):
     """An array with a frame; its time axis is the last but one ([..., T, C]).
 
-    Every primitive hands the frame on to its result. Two frames do not mix: `reframe` converts. Made by `lift`;
-    `project` gives the plain array back.
+    Every primitive hands the frame on to its result, but for a sum or maximum over the time axis: where no time is
+    left, there is nothing to look at through a frame, and the result is a plain Array. (Reduce the channels with
+    ``keepdims=True`` where time shall stay the last axis but one.) Two frames do not mix: `reframe` converts. Made by
+    `lift`; `project` gives the plain array back. Gradients are plain arrays.
     """
 
     __slots__ = ("frame",)
 
     def __init__(self, array: Array, frame: ZFrame) -> None:
+        if array.requires_grad and array.node is None:  # a view of a leaf hands its gradient on to the leaf
+            array = apply("reshape", array, shape=array.shape)
         super().__init__(array.backend, array.buffer, array.shape, array.dtype, array.node, array.requires_grad)
         self.frame = frame
 
@@ -40,25 +44,22 @@ class ZTensor(Array):
         """The same values seen through another frame."""
         return ZTensor(self.project(), frame)
 
-    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...]) -> Array:
+    def detach(self) -> ZTensor:
+        """The same values with the same frame, cut from the tape."""
+        return ZTensor(super().detach(), self.frame)
+
+    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...], params: dict[str, Any]) -> Array:
         frames = {x.frame for x in inputs if isinstance(x, ZTensor)}
         if len(frames) > 1:
             names = " and ".join(sorted(f.signature()[:12] for f in frames))
             raise FrameMismatchError(f"{name} mixes the frames {names}: convert one side with .reframe(frame)")
-        return ZTensor(out, self.frame)
+        timeless = name in ("sum", "max") and max(self.ndim - 2, 0) in params["axis"]
+        return out if timeless else ZTensor(out, self.frame)
 
     # --- NumPy's and the array libraries' protocols -------------------------------------------------------------------
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         values = self.numpy() if dtype is None else self.numpy().astype(dtype)
         return values.copy() if copy else values
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """Share the host values without a copy, read-only: the consumer must speak DLPack 1.0, which can say so."""
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        kind, index = self.numpy().__dlpack_device__()
-        return int(kind), int(index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> ZTensor:
         name = _UFUNCS.get(ufunc)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -250,16 +251,13 @@ class Trainer:
         began, n = time.perf_counter(), self.step + 1
         look = n % self.config.field_every == 0
         tokens = self._batch(n)
-        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]),
-                                         self.model.initial_state(self.config.batch),
-                                         frame=self.frame, gains=gains(self.fold))
-        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
-        wanted = [*self.parameters.values(), *([tapped] if look else [])]
-        grads = grad(loss, wanted)
-        named = dict(zip(self.parameters, grads, strict=False))
-        clipped, norm = clip_by_norm(named, self.config.clip)
+        self.backend.memory.restart()
+        loss, grads, seen = self._gradients(tokens, look)
+        clipped, norm = clip_by_norm(grads, self.config.clip)
+        del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
         self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        del clipped
         self.backend.flush()
         value = float(loss)
         if not math.isfinite(value):
@@ -269,13 +267,13 @@ class Trainer:
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
         if look:
-            row |= self._look(tapped, grads[-1])
+            row |= self._look(*seen)
         if n % self.config.digest_every == 0 or n == self.config.steps:
             row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
                              "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
-                           "characters_per_second": tokens[:, 1:].size / seconds,
+                           "characters_per_second": tokens[:, 1:].size / seconds, **self._memory(),
                            **({"residency": self.backend.residency()} if look else {})}
         self._emit(row)
         if n % self.config.evaluate_every == 0 or n == self.config.steps:
@@ -284,6 +282,27 @@ class Trainer:
             self._write_sample(n)
         if n % self.config.checkpoint_every == 0:
             self._checkpoint()
+
+    def _gradients(self, tokens: NDArray[np.int32], look: bool) -> tuple[Array, dict[str, Array], list[Array]]:
+        """Loss, its gradients, and for a look activation and gradient at the tap.
+
+        The tape ends here: with it every activation would live until the end of the step, not until its last reader.
+        """
+        c = self.config
+        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]), self.model.initial_state(c.batch),
+                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute)
+        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
+        grads = grad(loss, [*self.parameters.values(), *([tapped] if look else [])])
+        named = dict(zip(self.parameters, grads, strict=False))
+        return loss.detach(), named, [tapped.detach(), grads[-1]] if look else []
+
+    def _memory(self) -> Row:
+        """Most bytes of live buffers in this step; on the CPU also the process's largest resident set so far."""
+        found = {"peak_bytes": self.backend.memory.peak}
+        if self.backend.name == "cpu":
+            unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) counts kilobytes, macOS bytes
+            found["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return found
 
     def _batch(self, step: int) -> NDArray[np.int32]:
         """Windows [N, T + 1] at random places of the training part."""
