@@ -31,14 +31,13 @@ class ZTensor(Array):
     __slots__ = ("frame",)
 
     def __init__(self, array: Array, frame: ZFrame) -> None:
-        if array.requires_grad and array.node is None:  # a view of a leaf hands its gradient on to the leaf
-            array = apply("reshape", array, shape=array.shape)
         super().__init__(array.backend, array.buffer, array.shape, array.dtype, array.node, array.requires_grad)
         self.frame = frame
 
     def project(self) -> Array:
         """The plain array, without the frame; `lift` then `project` is the identity."""
-        return Array(self.backend, self.buffer, self.shape, self.dtype, self.node, self.requires_grad)
+        x = _viewed(self)
+        return Array(x.backend, x.buffer, x.shape, x.dtype, x.node, x.requires_grad)
 
     def reframe(self, frame: ZFrame) -> ZTensor:
         """The same values seen through another frame."""
@@ -80,7 +79,8 @@ class ZTensor(Array):
 
 _UFUNCS: dict[np.ufunc, str] = {
     np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
-    np.exp: "exp", np.log: "log", np.sqrt: "sqrt", np.tanh: "tanh", np.maximum: "maximum", np.matmul: "matmul",
+    np.exp: "exp", np.log: "log", np.sqrt: "sqrt", np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.absolute: "abs",
+    np.maximum: "maximum", np.matmul: "matmul",
 }
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
@@ -102,7 +102,12 @@ def lift(values: ArrayLike | Array, frame: ZFrame, dtype: DTypeLike | None = Non
     values : Array or array_like
         [T], [T, C] or [N, T, C]; a plain Array is not copied.
     """
-    return ZTensor(values if isinstance(values, Array) else asarray(values, dtype, backend), frame)
+    return ZTensor(_viewed(values) if isinstance(values, Array) else asarray(values, dtype, backend), frame)
+
+
+def _viewed(x: Array) -> Array:
+    """What is the same array for the values is another one for the tape: a view hands its gradient on."""
+    return apply("reshape", x, shape=x.shape) if x.requires_grad else x
 
 
 @dataclass(frozen=True)

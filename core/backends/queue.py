@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -92,8 +93,7 @@ class LaunchQueue:
 
     def dlpack_device(self) -> tuple[int, int]:
         """DLPack's device type and index of this backend's memory."""
-        raise BackendError(f"backend {self.name!r} shares no memory through DLPack: x.numpy() copies to the host, "
-                           "asarray(values) to the device")
+        raise self._closed()
 
     def adopt(self, external: Any) -> Buffer:
         """A buffer over memory of another library that speaks DLPack, without a copy."""
@@ -110,7 +110,11 @@ class LaunchQueue:
 
     def export(self, buffer: Buffer, **options: Any) -> Any:
         """A DLPack capsule of the values, without a copy; `options` are the protocol's."""
-        raise NotImplementedError
+        raise self._closed()
+
+    def _closed(self) -> BackendError:
+        return BackendError(f"backend {self.name!r} shares no memory through DLPack: x.numpy() copies to the host, "
+                            "asarray(values) to the device")
 
     def _from_dlpack(self, external: Any) -> Any:
         raise NotImplementedError
@@ -148,7 +152,9 @@ class LaunchQueue:
         owner = getattr(buffer.data, "storage", buffer.data)
         while hasattr(base := getattr(owner, "base", None), "nbytes"):
             owner = base
-        self.memory.count(buffer, id(owner), owner.nbytes)
+        repeated = math.prod(n for n, s in zip(owner.shape, owner.strides, strict=True) if not s) if hasattr(
+            owner, "strides") else 1  # what another library broadcast
+        self.memory.count(buffer, id(owner), owner.nbytes // max(repeated, 1))
         return buffer
 
     def _run(self, launch: Launch) -> None:
