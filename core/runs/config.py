@@ -31,6 +31,8 @@ class RunConfig:
     ----------
     paths : tuple of str
         Text to learn from, as `core.data.read_corpus` takes it, absolute.
+    backend : str
+        As `core.backends.choose` takes it; run.json holds what it chose, and `backend_reason` why.
     rate : float
         Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
     clip : float

@@ -10,6 +10,7 @@ is thereby the whole replay script: it says what was asked for and at which step
 from __future__ import annotations
 
 import json
+import logging
 import math
 import resource
 import sys
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from core.array import Array, asarray, grad
 from core.atlas import Chart, ZAtlas
-from core.backends import open_backend, use_backend
+from core.backends import choose, open_backend, use_backend
 from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
 from core.evaluate import BATCH, evaluate, losses
@@ -46,6 +47,7 @@ from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
 from core.zmetrics import LONGEST, read_z
 
+log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 PAUSE_SECONDS = 0.05
@@ -56,10 +58,11 @@ XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
+    name, reason = choose(config.backend)
     corpus = read_corpus(list(config.paths), window=config.window)
-    backend = open_backend(config.backend, threads=config.threads)
+    backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
-        **config.to_json(),
+        **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "train": len(corpus.train), "validation": len(corpus.validation),
@@ -94,6 +97,7 @@ class Trainer:
                  on_row: Callable[[Row], None] | None = None, trace_steps: int = 0) -> None:
         record = folder.read_config()
         self.folder, self.config, self.on_row = folder, RunConfig.from_json(record), on_row
+        self.backend_reason = record.get("backend_reason", "not recorded")
         self.until = min(self.config.steps if until is None else until, self.config.steps)
         self.corpus = open_corpus(record)
         self.model, self.frame = self.config.build(self.corpus), ZFrame.from_json(record["frame"])
@@ -171,6 +175,7 @@ class Trainer:
         RunError
             The loss is no longer finite, a recomputed row departs from the recorded one, or the disk refuses.
         """
+        log.info("run %s on %s (%s), from step %d", self.folder.id, self.config.backend, self.backend_reason, self.step)
         heart = Heartbeat(self.folder)
         heart.beat(self.step)
         try:
@@ -430,4 +435,5 @@ def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     Trainer(RunFolder(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else None).run()

@@ -1,4 +1,4 @@
-"""Sharing with PyTorch or JAX, run by a Python that has it: `tests.core.test_dlpack` starts this; 77 means none here."""
+"""Sharing with PyTorch or JAX, run by `tests.core.test_dlpack` with a Python that has it; 77 means it has not."""
 
 import sys
 
@@ -12,12 +12,12 @@ x = asarray(values)
 
 
 def refused(build, said):
+    heard = ""
     try:
         from_dlpack(build())
     except ValueError as error:
-        assert said in str(error), error
-    else:
-        raise AssertionError(f"{said}: nothing was said")
+        heard = str(error)
+    assert said in heard, heard
 
 
 if library == "torch":

@@ -1,4 +1,4 @@
-"""Arrays shared with other libraries without a copy: NumPy always, PyTorch and JAX where ZSPACE_PEER_PYTHON has them."""
+"""Arrays shared without a copy: with NumPy always, with PyTorch and JAX where ZSPACE_PEER_PYTHON has them."""
 
 from __future__ import annotations
 
