@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--backend", default="cpu", help="which backend the primitives are held to their reference on")
+    parser.addoption("--backend", help="the one backend on which primitives are held to their reference (cpu and wgpu)")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and the processes they start, leave the user's cache of tuned kernels alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZSPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -28,13 +28,17 @@ from core.runs.control import paint, send
 from core.runs.journal import Journal
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import Trainer, create_run, load_model
+from core.runs.trainer import WARM_STEPS, Trainer, create_run, load_model
+from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
-from workbench.tables import launch_table
+from workbench.tables import choice_table, launch_table, timing_table
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Train small attention-free character models on your own text, and see and steer the loop.")
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+bench = typer.Typer(no_args_is_help=True, help="Measure this machine.")
+app.add_typer(bench, name="bench")
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
@@ -152,7 +156,9 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
         for warning in trainer.warnings:
             err.print(warning, style="yellow", markup=False)
         state = trainer.run()
-    if trainer.traced is not None and not as_json:
+    if trace_steps and trainer.traced is None:
+        err.print(f"nothing was traced: that begins after {WARM_STEPS} steps", style="yellow")
+    elif trainer.traced is not None and not as_json:
         out.print(launch_table(*trainer.traced))
         out.print(f"{folder.trace}: open it at ui.perfetto.dev", markup=False)
     found = comparison.summary(folder)
@@ -305,3 +311,54 @@ def doctor(as_json: AsJson = False) -> None:
     for f in findings:
         table.add_row("[green]yes[/]" if f.found else "[yellow]no[/]", f.name, escape(f.detail), escape(f.remedy))
     out.print(table)
+
+
+@app.command("cache")
+@kind
+def show_cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Forget them; they are measured again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the kernel variants that were found fastest on this machine's devices."""
+    found = Tuner(cache_file())
+    if clear:
+        count = found.clear()
+        if as_json:
+            print_json({"file": str(found.path), "cleared": count})
+        else:
+            out.print(f"{count} choices cleared from {found.path}", markup=False)
+        return
+    entries = found.entries()
+    if as_json:
+        print_json({"file": str(found.path), "entries": [asdict(e) for e in entries]})
+    elif entries:
+        out.print(choice_table(entries))
+        out.print(f"{found.path}, {found.path.stat().st_size:,} bytes", markup=False)
+    else:
+        out.print(f"nothing is tuned yet ({found.path} holds no choice): train on a backend with tuned kernels",
+                  markup=False)
+
+
+@bench.command()
+@kind
+def kernels(
+    backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
+    size: Annotated[float, typer.Option(min=0.01, help="MiB in the largest input of a kernel.")] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Time kernels beside the device's measured ceilings and beside NumPy, SciPy, CuPy and PyTorch, where they are."""
+    from core.backends import choose, open_backend
+    from core.bench import run as run_kernels
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err,
+                  disable=as_json, transient=True) as bar:
+        task = bar.add_task("kernels", total=None)
+        report = run_kernels(open_backend(choose(backend)[0]), size, on_timing=lambda _: bar.advance(task))
+    if as_json:
+        print_json(asdict(report))
+    else:
+        out.print(timing_table(report))
+
+
+if __name__ == "__main__":
+    app()

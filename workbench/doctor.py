@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import shutil
 import sys
@@ -62,17 +61,13 @@ def _cpu() -> Finding:
 
 
 def _wgpu() -> Finding:
-    """Adapters that wgpu sees; its kernels are not part of this version."""
+    """The wgpu backend, by making it."""
     try:
-        wgpu = importlib.import_module("wgpu")
-        adapters = [a.info["device"] for a in wgpu.gpu.enumerate_adapters_sync()]
-    except (ImportError, OSError, RuntimeError) as error:
-        return Finding("backend", "wgpu", False, f"{type(error).__name__}: {error}",
-                       "apt-get install libvulkan1 mesa-vulkan-drivers")
-    if not adapters:
-        return Finding("backend", "wgpu", False, "no adapter", "apt-get install libvulkan1 mesa-vulkan-drivers")
-    return Finding("backend", "wgpu", False, f"adapters {', '.join(adapters)}; kernels come in a later version",
-                   "use --backend cpu")
+        about = backends.open_backend("wgpu").describe()
+    except BackendError as error:
+        return Finding("backend", "wgpu", False, str(error.__cause__), "apt-get install libvulkan1 mesa-vulkan-drivers")
+    return Finding("backend", "wgpu", True,
+                   f"{about['device']}, {about['driver']}, {about['api']}, wgpu {about['wgpu']}")
 
 
 def _cuda() -> Finding:

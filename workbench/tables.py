@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
+
 from rich import box
+from rich.markup import escape
 from rich.table import Column, Table
 
+from core.bench import Report
 from core.trace import Ceilings, Total, Trace
+from core.tuning import Entry
 
 SHOWN = 24  # kernels by name; the rest share a row
 
@@ -29,6 +36,38 @@ def launch_table(trace: Trace, ceilings: Ceilings) -> Table:
     table.add_section()
     table.add_row("all", f"{sum(t.count for t in totals):,}", f"{1e3 * seconds:,.2f}", "100.0%")
     return table
+
+
+def timing_table(report: Report) -> Table:
+    """Kernels, the share of their ceiling, and how many times as long a peer takes."""
+    table = _table("kernel", "ms", "GB/s", "of ceiling", "launches")
+    table.add_column("peer's time over ours", overflow="fold")
+    where = ", ".join(f"{k} {v}" for k, v in report.device.items() if isinstance(v, str | int))
+    table.title = (f"{where}\n{', '.join(f'{k} {v}' for k, v in report.versions.items())}\n{report.ceilings}\n"
+                   f"random float32, {report.mib:g} MiB in the largest input, medians of sequences in turns with "
+                   "a copy and the peers")
+    for t in report.timings:
+        peers = [f"{r.name} {r.ratio:.2f}" for r in t.rivals]
+        numbers = (f"{1e3 * t.seconds:,.3f}", f"{t.bytes_per_second / 1e9:,.1f}", f"{t.share:.0%} {t.bound}",
+                   f"{t.launches}")
+        table.add_row(t.kernel, *(numbers if t.launches else ("-",) * 4), escape(", ".join([*peers, *t.notes])))
+    return table
+
+
+def choice_table(entries: Sequence[Entry]) -> Table:
+    """What was tuned, for what, and when."""
+    table = Table("kernel", "device", "type", "sizes up to", "choice", "frame", "age", box=box.SIMPLE_HEAD)
+    for e in sorted(entries, key=lambda e: -e.time):
+        table.add_row(escape(e.key.kernel), escape(e.key.device), e.key.dtype, " x ".join(map(str, e.key.shape)),
+                      escape(json.dumps(e.choice)), (e.key.frame or "any")[:8], _age(time.time() - e.time))
+    return table
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _table(first: str, *numbers: str) -> Table:

@@ -14,7 +14,7 @@ import platform
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
 from core.backends.queue import Launch, LaunchQueue
 from core.primitives import Shape
 
-BLOCK_BYTES = 1 << 18  # of one operand: a chain of four stays in a core's second-level cache
+BLOCK_BYTES = 1 << 19  # of one operand: smaller ones hand the interpreter's lock over too often
 PARALLEL_BYTES = 1 << 16  # below this one thread is faster than handing work over
 
 
@@ -71,12 +71,20 @@ class CpuBackend(LaunchQueue):
         return np.from_dlpack(external)
 
     def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
-        """Run `work` over items on the pool; the first error is raised here."""
-        if len(items) == 1 or self.threads == 1:
-            for item in items:
+        """Run `work` over items, a contiguous part of them a thread, the first part on this one."""
+        def run(part: Sequence[Any]) -> None:
+            for item in part:
                 work(item)
-        else:
-            list(self._pool.map(work, items))
+
+        parts = max(1, min(self.threads, len(items)))
+        cuts = [len(items) * i // parts for i in range(parts + 1)]
+        others = [self._pool.submit(run, items[a:b]) for a, b in itertools.pairwise(cuts[1:])]
+        try:
+            run(items[: cuts[1]])
+        finally:
+            wait(others)  # they write into arrays that an error here would free
+        for other in others:
+            other.result()
 
     def chunks(self, n: int, nbytes: int) -> list[slice]:
         """Split n rows into one contiguous chunk a thread (one in all where splitting would not pay)."""

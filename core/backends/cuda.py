@@ -89,41 +89,43 @@ class CudaBackend(LaunchQueue):
 
     def _run_chain(self, chain: list[Launch]) -> None:
         """Run elementwise launches of one shape as one kernel; what nobody holds any more stays in registers."""
-        declared, lines, arguments = _write(chain)
+        places: dict[int, int] = {}  # of each operand: its number among the arguments, or -1 - the line that makes it
+        form: list[Any] = []
+        arguments: list[Any] = []
+        for i, x in enumerate(chain):
+            refs = []
+            for b in x.inputs:
+                if id(b) not in places:
+                    places[id(b)] = len(arguments)
+                    arguments.append(b.data)
+                refs.append(places[id(b)])
+            for value in x.params.values():  # a number is an argument of the kernel, not a part of its text
+                refs.append(len(arguments))
+                arguments.append(x.dtype.type(value))
+            form.append((x.primitive.name, x.dtype, *refs))
+            places[id(x.out())] = -1 - i
         for x in chain:
             x.inputs = []  # from here on only whoever still wants a result keeps its buffer alive
         kept = [(i, out) for i, x in enumerate(chain) if (out := x.out()) is not None]
-        lines += [f"y{i} = t{i};" for i, _ in kept]
         results = [cp.empty(chain[i].shape, chain[i].dtype) for i, _ in kept]
-        source = ", ".join(declared), ", ".join(f"{TYPES[chain[i].dtype][0]} y{i}" for i, _ in kept), " ".join(lines)
-        if source not in self.kernels:
-            self.kernels[source] = cp.ElementwiseKernel(*source, "zspace_chain")
+        key = ("chain", *form, *(a.dtype for a in arguments), *(i for i, _ in kept))
+        if key not in self.kernels:
+            self.kernels[key] = _compile(form, [a.dtype for a in arguments], [i for i, _ in kept])
         if kept and results[0].size:
-            self.kernels[source](*arguments, *results)
+            self.kernels[key](*arguments, *results)
         for (_, out), result in zip(kept, results, strict=True):
             out.data = result
 
 
-def _write(chain: list[Launch]) -> tuple[list[str], list[str], list[Any]]:
-    """A chain as CUDA: the arguments declared, a line a launch, and the arguments."""
-    names = {id(x.out()): f"t{i}" for i, x in enumerate(chain)}
-    declared: list[str] = []
-    lines: list[str] = []
-    arguments: list[Any] = []
-    for i, x in enumerate(chain):
-        places, (kind, word) = [], TYPES[x.dtype]
-        for b in x.inputs:
-            if id(b) not in names:
-                names[id(b)] = f"x{len(arguments)}"
-                declared.append(f"{TYPES[b.data.dtype][0]} {names[id(b)]}")
-                arguments.append(b.data)
-            places.append(names[id(b)])
-        for value in x.params.values():  # a number is an argument of the kernel, not a part of its text
-            places.append(f"x{len(arguments)}")
-            declared.append(f"{kind} {places[-1]}")
-            arguments.append(x.dtype.type(value))
-        lines.append(f"{word} t{i} = {EXPRESSIONS[x.primitive.name].format(*places, T=word)};")
-    return declared, lines, arguments
+def _compile(form: list[Any], types: list[Any], kept: list[int]) -> Any:
+    """A chain as one CUDA kernel: a line a launch."""
+    lines = []
+    for i, (name, dtype, *refs) in enumerate(form):
+        places, word = [f"x{r}" if r >= 0 else f"t{-1 - r}" for r in refs], TYPES[dtype][1]
+        lines.append(f"{word} t{i} = {EXPRESSIONS[name].format(*places, T=word)};")
+    declared = ", ".join(f"{TYPES[dtype][0]} x{i}" for i, dtype in enumerate(types))
+    made = ", ".join(f"{TYPES[form[i][1]][0]} y{i}" for i in kept)
+    return cp.ElementwiseKernel(declared, made, " ".join([*lines, *(f"y{i} = t{i};" for i in kept)]), "zspace_chain")
 
 
 def open_backend(threads: int | None = None) -> CudaBackend:

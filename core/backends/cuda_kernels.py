@@ -1,18 +1,22 @@
 """The CUDA column of the table of primitives.
 
 Elementwise kernels are CUDA expressions, which `core.backends.cuda` fuses: {0}, {1}, ... are the inputs, then the
-parameters, {T} the type. The others are ``kernel(backend, launch, *inputs) -> array`` in CuPy, with CUDA of our own
-where one loop is the kernel.
+parameters, {T} the type. The others are ``kernel(backend, launch, *inputs) -> array``: CuPy, cuBLAS and cuFFT, and CUDA
+of our own (`core/kernels/*.cu`) where one loop is the kernel.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import cupy as cp
 import numpy as np
+from cupy.cuda import cublas
+from cupyx.scipy import fft
 
 from core.backends.layout import LAYOUT
 from core.primitives import EPSILON
@@ -22,7 +26,14 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
 
 A = Any  # a CuPy array; CuPy has no stubs
+Kernel = Callable[..., A]
 BLOCK = 256
+WARPS = BLOCK // 32
+PER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # values of a row a lane of its warp may hold
+LONG_ROW = 1024  # above this a block, not a warp, sums a row
+PART = 16384  # values a block sums of a long row
+GROUP = 512  # rows a block sums of a column, at least
+STRETCH = 64  # steps of a sequence that a block convolves
 
 EXPRESSIONS: dict[str, str] = {
     "add": "{0} + {1}",
@@ -30,150 +41,344 @@ EXPRESSIONS: dict[str, str] = {
     "mul": "{0} * {1}",
     "div": "{0} / {1}",
     "affine": "{0} * {1} + {2}",
+    "abs": "abs({0})",
     "exp": "exp({0})",
     "log": "log({0})",
     "sqrt": "sqrt({0})",
+    "sin": "sin({0})",
+    "cos": "cos({0})",
     "tanh": "tanh({0})",
     "sigmoid": "({T})0.5 * tanh({0} * ({T})0.5) + ({T})0.5",  # never overflows
+    "softplus": "({0} > 0 ? {0} : 0) + log1p(exp(-abs({0}))) + ({0} != {0} ? {0} : 0)",
     "silu": "{0} * (({T})0.5 * tanh({0} * ({T})0.5) + ({T})0.5)",
     "silu_grad": "{0} * (({T})0.5 * tanh({1} * ({T})0.5) + ({T})0.5)"
                  " * (1 + {1} * (({T})0.5 - ({T})0.5 * tanh({1} * ({T})0.5)))",
     "greater": "({T})({0} > {1})",
+    "nonfinite": "({T})!isfinite({0})",
+    "where": "{0} != 0 ? {1} : {2}",
     "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}",  # NaN wins, as in NumPy
 }
 
-LOOPS = r"""
-extern "C" __global__ void recurrence(const T* a, const T* b, const T* h0, T* out, int N, int steps, int C) {
-  int i = blockIdx.x * blockDim.x + threadIdx.x;  // a sequence and a channel
-  if (i >= N * C) return;
-  long long at = (long long)(i / C) * steps * C + i % C;
-  T h = h0[i];
-  for (int t = 0; t < steps; t++, at += C) out[at] = h = a[at] * h + b[at];
-}
 
-extern "C" __global__ void recurrence_reverse(const T* a, const T* b, const T* h0, T* out, int N, int steps, int C) {
-  int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= N * C || !steps) return;
-  long long at = ((long long)(i / C) * steps + steps - 1) * C + i % C;
-  T s = out[at] = b[at];
-  for (int t = steps - 2; t >= 0; t--) { T next = a[at]; at -= C; out[at] = s = next * s + b[at]; }
-}
-
-extern "C" __global__ void causal_conv(const T* x, const T* w, const T* tail, T* out, int N, int steps, int C, int K) {
-  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= (long long)N * steps * C) return;
-  int c = i % C, t = i / C % steps, n = i / C / steps;
-  T sum = 0;
-  for (int k = 0; k < K; k++) {
-    int from = t - k;
-    sum += w[k * C + c] * (from >= 0 ? x[((long long)n * steps + from) * C + c]
-                                     : tail[((long long)n * (K - 1) + K - 1 + from) * C + c]);
-  }
-  out[i] = sum;
-}
-
-extern "C" __global__ void causal_conv_dx(const T* g, const T* w, T* out, int N, int steps, int C, int K) {
-  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= (long long)N * steps * C) return;
-  int c = i % C, t = i / C % steps;
-  T sum = 0;
-  for (int k = 0; k < K && t + k < steps; k++) sum += w[k * C + c] * g[i + (long long)k * C];
-  out[i] = sum;
-}
-
-// rows are added in the order of the index, so the sum repeats
-extern "C" __global__ void scatter_add(const T* g, const int* index, T* out, int count, int rows, int width) {
-  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= (long long)rows * width) return;
-  int row = i / width, column = i % width;
-  T sum = 0;
-  for (int j = 0; j < count; j++) if (index[j] == row) sum += g[(long long)j * width + column];
-  out[i] = sum;
-}
-"""
+@cache
+def _function(file: str, name: str, dtype: str, constants: tuple[tuple[str, int], ...]) -> Any:
+    """One kernel of a file."""
+    return _module(file, dtype, **dict(constants)).get_function(name)
 
 
 @cache
-def _loops(dtype: str) -> Any:
-    """The loops compiled for a type."""
-    name = {"float32": "float", "float64": "double"}[dtype]
-    return cp.RawModule(code=f"#define T {name}\n{LOOPS}")
+def _module(file: str, dtype: str, **constants: int) -> Any:
+    """A file of kernels compiled for a type."""
+    text = files("core.kernels").joinpath(f"{file}.cu").read_text(encoding="utf-8")
+    known = {"T": {"float32": "float", "float64": "double"}[dtype], "EPSILON": EPSILON, **constants}
+    return cp.RawModule(code="".join(f"#define {k} {v}\n" for k, v in known.items()) + text, options=("-std=c++17",))
 
 
-def _loop(name: str, launch: Launch, threads: int, *arguments: Any) -> A:
-    """Run one of the loops, a thread a result or sequence; arrays are made contiguous, sizes int32."""
-    out = cp.empty(launch.shape, launch.dtype)
-    if threads:
-        inputs = [cp.ascontiguousarray(a) for a in arguments if isinstance(a, cp.ndarray)]
-        sizes = [np.int32(a) for a in arguments if not isinstance(a, cp.ndarray)]
-        _loops(launch.dtype.name).get_function(name)((-(-threads // BLOCK),), (BLOCK,), (*inputs, out, *sizes))
+def _run(file: str, name: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], out: A, *arguments: Any,
+         after: tuple[Any, ...] = (), **constants: int) -> A:
+    """Run a kernel: arrays (made contiguous), the result, the numbers after it; `constants` are compiled in."""
+    if math.prod(grid):
+        given = [a if a.flags.c_contiguous else cp.ascontiguousarray(a) for a in arguments]
+        _function(file, name, np.dtype(dtype).name, tuple(constants.items()))(grid, block, (*given, out, *after))
     return out
 
 
+def _ints(*values: int) -> tuple[np.int32, ...]:
+    return tuple(np.int32(v) for v in values)
+
+
+def _each(name: str, launch: Launch, count: int, *arguments: A, after: tuple[Any, ...]) -> A:
+    """A kernel of signal.cu with a thread a result."""
+    out = cp.empty(launch.shape, launch.dtype)
+    dtype = launch.dtype if launch.dtype.kind == "f" else np.float32
+    return _run("signal", name, dtype, (-(-count // BLOCK),), (BLOCK,), out, *arguments, after=after)
+
+
+def _over_rows(name: str, shape: tuple[int, ...], dtype: Any, rows: int, C: int, *arguments: A, after: Any = ()) -> A:
+    """A kernel of rows.cu with a warp a row of C values."""
+    out, lanes = cp.empty(shape, dtype), -(-C // 32)
+    return _run("rows", name, dtype, (-(-rows // WARPS),), (BLOCK,), out, *arguments,
+                after=(np.int64(rows), np.int32(C), *after), PER=next((p for p in PER if p >= lanes), 0))
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+
+
+def _sum(backend: CudaBackend, launch: Launch, x: A) -> A:
+    """A block of neighbouring axes is summed as the rows or the columns of a contiguous array."""
+    axis = launch.params["axis"]
+    if not x.size:
+        return cp.zeros(launch.shape, launch.dtype)
+    if not axis:
+        return x.reshape(launch.shape)
+    if axis != tuple(range(axis[0], axis[0] + len(axis))):
+        x = x.transpose(*(i for i in range(x.ndim) if i not in axis), *axis)
+        axis = tuple(range(x.ndim - len(axis), x.ndim))
+    outer, inner = math.prod(x.shape[: axis[0]]), math.prod(x.shape[axis[-1] + 1 :])
+    flat = cp.ascontiguousarray(x).reshape(outer, -1, inner)
+    summed = _sum_rows(flat[:, :, 0]) if inner == 1 else _sum_columns(flat)
+    return summed.reshape(launch.shape)
+
+
+def _sum_rows(x: A) -> A:
+    """[rows, length] -> [rows]."""
+    rows, length = x.shape
+    if length <= LONG_ROW and rows < 1 << 33:
+        return _over_rows("sum_short_rows", (rows,), x.dtype, rows, length, x)
+    while True:
+        parts = -(-length // PART)
+        out = cp.empty((rows, parts), x.dtype)
+        for first in range(0, rows, 65535):  # blocks of the second dimension
+            some = x[first : first + 65535]
+            _run("rows", "sum_rows", x.dtype, (parts, len(some)), (BLOCK,), out[first : first + len(some)], some,
+                 after=(np.int64(length), *_ints(PART, parts)), PER=0)
+        if parts == 1:
+            return out[:, 0]
+        x, length = out, parts
+
+
+def _sum_columns(x: A) -> A:
+    """[outer, rows, C] -> [outer, C]."""
+    outer, rows, C = x.shape
+    if outer > 65535:
+        return x.sum(1)
+    while True:
+        width = _group(rows)
+        parts = -(-rows // width)
+        out = _run("rows", "sum_columns", x.dtype, (-(-C // 32), parts, outer), (32, 8),
+                   cp.empty((outer, parts, C), x.dtype), x, after=_ints(rows, C, width), PER=0)
+        if parts == 1:
+            return out[:, 0]
+        x, rows = out, parts
+
+
+def _group(rows: int) -> int:
+    """Rows a block sums: enough blocks to fill a device, by the shape alone."""
+    return max(GROUP, -(-rows // 65535)) if rows > 2 * GROUP else max(rows, 1)
+
+
+# --- products, order, gathers ----------------------------------------------------------------------------------------
+
+
 def _matmul(backend: CudaBackend, launch: Launch, a: A, b: A) -> A:
-    left = a.swapaxes(-1, -2) if launch.params["ta"] else a
-    right = b.swapaxes(-1, -2) if launch.params["tb"] else b
+    ta, tb = launch.params["ta"], launch.params["tb"]
     if not (a.size and b.size):
         return cp.zeros(launch.shape, launch.dtype)
-    if left.ndim > 2 and right.ndim == 2:  # one product of matrices instead of many
-        return (left.reshape(-1, left.shape[-1]) @ right).reshape(launch.shape)
-    return left @ right
+    if a.ndim > 2 and b.ndim == 2 and not ta:  # one product of matrices instead of many
+        return (a.reshape(-1, a.shape[-1]) @ (b.T if tb else b)).reshape(launch.shape)
+    if len(launch.shape) == 2:
+        return (a.T if ta else a) @ (b.T if tb else b)
+    if len(launch.shape) > 3:  # no single stride leads through several broadcast axes
+        return (a.swapaxes(-1, -2) if ta else a) @ (b.swapaxes(-1, -2) if tb else b)
+    return _batched(a, b, ta, tb, launch)
 
 
-def _rms(x: A) -> A:
-    return 1 / cp.sqrt((x * x).mean(-1, keepdims=True) + x.dtype.type(EPSILON))
+def _batched(a: A, b: A, ta: bool, tb: bool, launch: Launch) -> A:
+    """[N, m, k] [N, k, n] by cuBLAS, transposed in place; one matrix may serve the whole batch.
+
+    cuBLAS counts columns first, so it is asked for the transposed product of the operands in reverse.
+    """
+    count, m, n = launch.shape
+    k = a.shape[-2] if ta else a.shape[-1]
+    a, b = cp.ascontiguousarray(a), cp.ascontiguousarray(b)
+    out = cp.empty(launch.shape, launch.dtype)
+    one, none = np.ones((), launch.dtype), np.zeros((), launch.dtype)
+    gemm = cublas.sgemmStridedBatched if launch.dtype == np.float32 else cublas.dgemmStridedBatched
+    stride_a, stride_b = (0 if x.ndim == 2 or len(x) == 1 else x[0].size for x in (a, b))
+    gemm(cp.cuda.device.get_cublas_handle(), int(tb), int(ta), n, m, k, one.ctypes.data, b.data.ptr, b.shape[-1],
+         stride_b, a.data.ptr, a.shape[-1], stride_a, none.ctypes.data, out.data.ptr, n, m * n, count)
+    return out
 
 
-def _rms_norm_dx(backend: CudaBackend, launch: Launch, g: A, x: A, w: A) -> A:
-    r, gw = _rms(x), g * w
-    return r * (gw - x * r * r * (gw * x).mean(-1, keepdims=True))
-
-
-def _causal_conv_dw(backend: CudaBackend, launch: Launch, g: A, x: A, tail: A) -> A:
-    full, taps, steps = cp.concatenate([tail, x], 1), launch.shape[0], x.shape[1]
-    return cp.stack([(g * full[:, taps - 1 - k : taps - 1 - k + steps]).sum((0, 1)) for k in range(taps)])
-
-
-def _linear_recurrence(backend: CudaBackend, launch: Launch, a: A, b: A, h0: A) -> A:
-    n, steps, c = a.shape
-    name = "recurrence_reverse" if launch.params["reverse"] else "recurrence"
-    return _loop(name, launch, n * c if steps else 0, a, b, h0, n, steps, c)
-
-
-def _cross_entropy(backend: CudaBackend, launch: Launch, logits: A, targets: A) -> A:
-    top = logits.max(-1, keepdims=True)
-    total = cp.log(cp.exp(logits - top).sum(-1)) + top[..., 0]
-    return total - cp.take_along_axis(logits, targets[..., None].astype(cp.int64), -1)[..., 0]
-
-
-def _cross_entropy_grad(backend: CudaBackend, launch: Launch, g: A, logits: A, targets: A) -> A:
-    e = cp.exp(logits - logits.max(-1, keepdims=True))
-    return g[..., None] * (e / e.sum(-1, keepdims=True) - (cp.arange(logits.shape[-1]) == targets[..., None]))
+def _argsort(backend: CudaBackend, launch: Launch, x: A) -> A:
+    if not x.size:
+        return cp.empty(launch.shape, launch.dtype)
+    return cp.argsort(-x if launch.params["descending"] else x, axis=-1, kind="stable").astype(launch.dtype)
 
 
 def _scatter_add(backend: CudaBackend, launch: Launch, g: A, index: A) -> A:
-    rows, count = launch.shape[0], index.size
-    width = g.size // count if count else 0
-    if not width:
+    rows, width = launch.shape[0], math.prod(launch.shape[1:])
+    out = cp.empty((rows, width), launch.dtype)
+    for first in range(0, rows, 65535):  # blocks of the second dimension
+        some = out[first : first + 65535]
+        _run("signal", "scatter_add", launch.dtype, (-(-width // 32), len(some)), (32, 8), some, g, index,
+             after=_ints(index.size, width, first))
+    return out.reshape(launch.shape)
+
+
+def _scatter_along(backend: CudaBackend, launch: Launch, g: A, index: A) -> A:
+    k, n = g.shape[-1], launch.shape[-1]
+    rows = math.prod(launch.shape[:-1])
+    return _each("scatter_along", launch, rows * n, g, index, after=(np.int64(rows), *_ints(k, n)))
+
+
+def _unfold2d(backend: CudaBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    (kh, kw), (sh, sw), (ph, pw) = p["kernel"], p["stride"], p["padding"]
+    full = cp.ascontiguousarray(cp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0))))
+    n, rows, columns, _ = launch.shape
+    s = full.strides
+    shape, strides = (n, rows, columns, kh, kw, x.shape[3]), (s[0], s[1] * sh, s[2] * sw, s[1], s[2], s[3])
+    return cp.lib.stride_tricks.as_strided(full, shape, strides).reshape(launch.shape)
+
+
+# --- norms, cross-entropy --------------------------------------------------------------------------------------------
+
+
+def _norm(centred: bool) -> Kernel:
+    def kernel(backend: CudaBackend, launch: Launch, x: A, w: A, *bias: A) -> A:
+        C = x.shape[-1]
+        return _over_rows("row_norm", launch.shape, launch.dtype, x.size // max(C, 1), C, x, w, *(bias or (w,)),
+                          after=_ints(centred))
+
+    return kernel
+
+
+def _norm_dx(centred: bool) -> Kernel:
+    def kernel(backend: CudaBackend, launch: Launch, g: A, x: A, w: A) -> A:
+        C = x.shape[-1]
+        return _over_rows("row_norm_dx", launch.shape, launch.dtype, x.size // max(C, 1), C, g, x, w,
+                          after=_ints(centred))
+
+    return kernel
+
+
+def _norm_dw(centred: bool) -> Kernel:
+    def kernel(backend: CudaBackend, launch: Launch, g: A, x: A) -> A:
+        C, rows = x.shape[-1], x.size // max(x.shape[-1], 1)
+        if not rows:
+            return cp.zeros(launch.shape, launch.dtype)
+        moments = _over_rows("row_moments", (rows, 2), launch.dtype, rows, C, x, after=_ints(centred))
+        width = _group(rows)
+        parts = -(-rows // width)
+        out = _run("rows", "row_norm_dw", launch.dtype, (-(-C // 32), parts, 1), (32, 8),
+                   cp.empty((1, parts, C), launch.dtype), g, x, moments, after=_ints(rows, C, width), PER=0)
+        return _sum_columns(out)[0]
+
+    return kernel
+
+
+def _cross_entropy(backend: CudaBackend, launch: Launch, x: A, targets: A) -> A:
+    return _over_rows("cross_entropy", launch.shape, launch.dtype, targets.size, x.shape[-1], x, targets)
+
+
+def _cross_entropy_grad(backend: CudaBackend, launch: Launch, g: A, x: A, targets: A) -> A:
+    return _over_rows("cross_entropy_grad", launch.shape, launch.dtype, targets.size, x.shape[-1], g, x, targets)
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+def _conv(name: str, launch: Launch, x: A, taps: int, out: A, *rest: A) -> A:
+    """A kernel over the steps of sequences, a block a stretch of one."""
+    n, steps, C = x.shape
+    grid = (-(-C // 32) * n, -(-steps // STRETCH))
+    return _run("conv", name, launch.dtype, grid, (32, 8), out, x, *rest,
+                after=_ints(steps, C, launch.params["dilation"]), TAPS=taps, STRETCH=STRETCH)
+
+
+def _causal_conv(backend: CudaBackend, launch: Launch, x: A, w: A, tail: A) -> A:
+    return _conv("causal_conv", launch, x, len(w), cp.empty(launch.shape, launch.dtype), w, tail)
+
+
+def _causal_conv_dx(backend: CudaBackend, launch: Launch, g: A, w: A) -> A:
+    return _conv("causal_conv_dx", launch, g, len(w), cp.empty(launch.shape, launch.dtype), w)
+
+
+def _causal_conv_dw(backend: CudaBackend, launch: Launch, g: A, x: A, tail: A) -> A:
+    (n, steps, C), taps = x.shape, launch.shape[0]
+    if not x.size:
         return cp.zeros(launch.shape, launch.dtype)
-    return _loop("scatter_add", launch, rows * width, g, index, count, rows, width)
+    out = cp.empty((1, n * -(-steps // STRETCH), taps * C), launch.dtype)
+    return _sum_columns(_conv("causal_conv_dw", launch, g, taps, out, x, tail)).reshape(launch.shape)
 
 
-KERNELS: dict[str, Callable[..., A]] = {
+def _recurrence(complex_numbers: bool) -> Kernel:
+    def kernel(backend: CudaBackend, launch: Launch, a: A, b: A, h0: A) -> A:
+        n, steps, C = a.shape[:3]
+        # few channels need long tiles, or too few bytes are under way; the shape alone decides
+        lanes, groups = (32, 8) if n * C >= 16384 else (16, 16) if n * C >= 4096 else (8, 32)
+        out = cp.empty(launch.shape, launch.dtype)
+        blocks = (-(-C // lanes) * n,) if steps else (0,)
+        return _run("recurrence", "recurrence", launch.dtype, blocks, (lanes, groups), out, a, b, h0,
+                    after=_ints(steps, C), COMPLEX=int(complex_numbers), REVERSE=int(launch.params["reverse"]),
+                    LANES=lanes, GROUPS=groups)
+
+    return kernel
+
+
+def _joined(x: A) -> A:
+    """[..., 2] as complex numbers."""
+    return cp.ascontiguousarray(x).view(np.result_type(x.dtype, np.complex64))[..., 0]
+
+
+def _parted(z: A, dtype: Any) -> A:
+    """Complex numbers as [..., 2]."""
+    return cp.ascontiguousarray(z).reshape(*z.shape, 1).view(dtype)
+
+
+def _complex_mul(backend: CudaBackend, launch: Launch, a: A, b: A) -> A:
+    right = cp.conj(_joined(b)) if launch.params["conjugate"] else _joined(b)
+    return _parted(_joined(a) * right, launch.dtype)
+
+
+def _rfft(backend: CudaBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    if not x.size:
+        return cp.empty(launch.shape, launch.dtype)
+    return _parted(fft.rfft(x, p["n"], p["axis"]), launch.dtype)
+
+
+def _irfft(backend: CudaBackend, launch: Launch, x: A) -> A:
+    p = launch.params
+    if not x.size:
+        return cp.empty(launch.shape, launch.dtype)
+    return fft.irfft(_joined(x), p["n"], p["axis"])
+
+
+def _random(name: str) -> Kernel:
+    def kernel(backend: CudaBackend, launch: Launch) -> A:
+        p, count = launch.params, math.prod(launch.shape)
+        low, high = p["step"] & 0xFFFFFFFF, p["step"] >> 32
+        return _each(name, launch, count, after=(
+            np.int64(count), *(np.uint32(v) for v in (*p["key"], low, high, p["stream"]))))
+
+    return kernel
+
+
+def _sheet_weight(backend: CudaBackend, launch: Launch, re: A, im: A, values: A) -> A:
+    return _each("sheet_weight", launch, re.size, re, im, values, after=(np.int64(re.size), np.int32(len(values))))
+
+
+KERNELS: dict[str, Kernel] = {
     **LAYOUT,
-    "sum": lambda backend, launch, x: x.sum(axis=launch.params["axis"], keepdims=launch.params["keepdims"]),
+    "cast": lambda backend, launch, x: x.astype(launch.dtype),
+    "sum": _sum,
     "max": lambda backend, launch, x: x.max(axis=launch.params["axis"], keepdims=launch.params["keepdims"]),
     "matmul": _matmul,
     "scatter_add": _scatter_add,
-    "rms_norm": lambda backend, launch, x, w: x * _rms(x) * w,
-    "rms_norm_dx": _rms_norm_dx,
-    "rms_norm_dw": lambda backend, launch, g, x: (g * x * _rms(x)).reshape(-1, x.shape[-1]).sum(0),
-    "causal_conv": lambda backend, launch, x, w, tail: _loop(
-        "causal_conv", launch, x.size, x, w, tail, *x.shape, w.shape[0]),
-    "causal_conv_dx": lambda backend, launch, g, w: _loop(
-        "causal_conv_dx", launch, g.size, g, w, *g.shape, w.shape[0]),
+    "argsort": _argsort,
+    "take_along": lambda backend, launch, x, index: cp.take_along_axis(x, index, -1),
+    "scatter_along": _scatter_along,
+    "rms_norm": _norm(False),
+    "rms_norm_dx": _norm_dx(False),
+    "rms_norm_dw": _norm_dw(False),
+    "layer_norm": _norm(True),
+    "layer_norm_dx": _norm_dx(True),
+    "layer_norm_dw": _norm_dw(True),
+    "causal_conv": _causal_conv,
+    "causal_conv_dx": _causal_conv_dx,
     "causal_conv_dw": _causal_conv_dw,
-    "linear_recurrence": _linear_recurrence,
+    "unfold2d": _unfold2d,
+    "linear_recurrence": _recurrence(False),
+    "complex_recurrence": _recurrence(True),
+    "complex_mul": _complex_mul,
+    "rfft": _rfft,
+    "irfft": _irfft,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
+    "random_bits": _random("random_bits"),
+    "random_uniform": _random("random_uniform"),
+    "random_normal": _random("random_normal"),
+    "sheet_weight": _sheet_weight,
 }

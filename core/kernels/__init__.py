@@ -1,8 +1,8 @@
 """WGSL kernels, one a file: wgpu and the browser's WebGPU run the very same text.
 
-They keep to what naga and Tint both accept: no f16, no subgroups, storage packed in vec4s, at most 8 storage buffers,
-at most 256 invocations a workgroup and 65,535 workgroups a dimension. The browser loads build copies from a static
-folder; ``python -m core.kernels`` refreshes them.
+They keep to what naga and Tint both accept: no f16, no subgroups, storage in arrays of f32, u32, i32, vec2s or vec4s,
+at most 8 storage buffers, at most 256 invocations a workgroup and 65,535 workgroups a dimension. The browser loads
+build copies of the canvas's own from a static folder; ``python -m core.kernels`` refreshes them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-NAMES = ("colour", "deposit", "reduce", "wave")
+CANVAS = ("colour", "deposit", "reduce", "wave")  # what the page runs; the others are the wgpu backend's
+NAMES = tuple(sorted(path.name.removesuffix(".wgsl") for path in files(__package__).iterdir()
+                     if path.name.endswith(".wgsl")))
 
 
 @cache
@@ -37,7 +39,7 @@ def digest(text: str) -> str:
 def stale_copies(folder: Path) -> list[str]:
     """Names in a folder of build copies that are missing, differ from their kernel, or belong to none."""
     copies = {path.stem: digest(path.read_bytes().decode()) for path in folder.glob("*.wgsl")}
-    wanted = {name: digest(source(name)) for name in NAMES}
+    wanted = {name: digest(source(name)) for name in CANVAS}
     return sorted(name for name in copies.keys() | wanted.keys() if copies.get(name) != wanted.get(name))
 
 
@@ -47,7 +49,7 @@ def refresh_copies(folder: Path) -> list[str]:
     changed = stale_copies(folder)
     for name in changed:
         path = folder / f"{name}.wgsl"
-        if name in NAMES:
+        if name in CANVAS:
             path.write_bytes(source(name).encode())
         else:
             path.unlink()

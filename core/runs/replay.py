@@ -47,11 +47,11 @@ def replay(folder: RunFolder) -> Replay:
     record = folder.read_config()
     config = RunConfig.from_json(record)
     here = environment(open_backend(config.backend, threads=config.threads).describe())
-    key = first_difference(record["environment"], here)
+    there = {k: v for k, v in record["environment"].items() if k != "tuned"}  # variants compute the same bits
+    key = first_difference(there, here)
     if key is not None:
-        there = record["environment"].get(key)
-        return Replay("not comparable", 0, f"{key} was {there!r} and is {here.get(key)!r} here: only equal hardware, "
-                      "versions and threads repeat bit for bit")
+        return Replay("not comparable", 0, f"{key} was {there.get(key)!r} and is {here.get(key)!r} here: only equal "
+                      "hardware, versions and threads repeat bit for bit")
     rows, _ = read_records(folder.metrics)
     steps = max((r["step"] for r in rows), default=0)
     with tempfile.TemporaryDirectory(prefix="zspace-replay-") as name:

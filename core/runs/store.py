@@ -159,6 +159,10 @@ class RunFolder:
             )
         return config
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write run.json as a whole."""
+        write_atomic(self.config, json.dumps(config, indent=1).encode() + b"\n")
+
     def read_heartbeat(self) -> dict[str, Any] | None:
         """Read the newest sign of life (see `Heartbeat`), or None where there was none yet.
 
@@ -237,7 +241,7 @@ class RunStore:
         except OSError as error:
             raise io_error(folder.path, "fill the new run folder", error) from error
         head = {"schema": SCHEMA, "id": folder.id, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_atomic(folder.config, json.dumps({**head, **config}, indent=1).encode() + b"\n")
+        folder.write_config({**head, **config})
         return folder
 
     def open(self, run: str | Path) -> RunFolder:

@@ -45,6 +45,7 @@ from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
 from core.scheduler import Patch, Scheduler
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
+from core.tuning import chosen
 from core.zmetrics import LONGEST, read_z
 
 log = logging.getLogger(__name__)
@@ -192,6 +193,8 @@ class Trainer:
                     if self.trace_steps and self.step == first:
                         Trace(self.backend).start()
                     self._train_step()
+                    if self.fresh and self.step == 1:
+                        self._record_tuned()
                     if self.step == first + self.trace_steps:
                         self._write_trace()
                     heart.beat(self.step)
@@ -334,6 +337,12 @@ class Trainer:
         above, here, beneath = classify_roundtable(lanes).energy(lanes)
         found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
         return found
+
+    def _record_tuned(self) -> None:
+        """Which variants of kernels the first step chose: for information, they all compute the same bits."""
+        if found := chosen():
+            record = self.folder.read_config()
+            self.folder.write_config({**record, "environment": {**record["environment"], "tuned": found}})
 
     def _write_trace(self) -> None:
         """End the trace that is on, and measure what the device reaches, to set the launches beside it."""

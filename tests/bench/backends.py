@@ -1,9 +1,11 @@
 """A training step on two backends, in turns, and how far their losses drift apart.
 
-    python -m tests.bench.backends [--preset tiny small base] [--other cuda] [--steps 30] [--rounds 3]
+    python -m tests.bench.backends [--preset tiny small base] [--other cuda] [--steps 30] [--rounds 3] [--drift]
 
 Both train the same model from the same weights on the same windows of a seeded random text over 64 symbols. Printed per
 preset: the median step of each backend over all rounds, their ratio, and the largest relative difference of a loss.
+`--drift` prints instead how far the mean losses of steps 91 to 100 lie apart, preset `tiny`, in units of the gap
+between float32 and float64 on the CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from core.runs.config import TRAINING
 SYMBOLS = 64
 
 
-def train(backend: Backend, preset: str, steps: int) -> tuple[list[float], list[float]]:
+def train(backend: Backend, preset: str, steps: int, dtype: Any = np.float32) -> tuple[list[float], list[float]]:
     """Losses, and seconds of each step but the first three."""
     model = Rnn(RnnConfig(vocabulary=SYMBOLS, **PRESETS[preset]))
     window, batch = TRAINING[preset][:2]
@@ -33,14 +35,14 @@ def train(backend: Backend, preset: str, steps: int) -> tuple[list[float], list[
     losses, seconds = [], []
     with use_backend(backend):
         values: dict[str, Any] = model.initial_parameters(1)
-        p = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
+        p = {k: asarray(values[k], dtype, requires_grad=True) for k in sorted(values)}
         optimiser = Adam()
         moments = optimiser.start(p)
         for n in range(1, steps + 1):
             began = time.perf_counter()
             starts = np.random.default_rng(n).integers(0, len(text) - window, batch)
             tokens = np.stack([text[s : s + window + 1] for s in starts]).astype(np.int32)
-            x, _, _ = model.states(p, asarray(tokens[:, :-1]), model.initial_state(batch))
+            x, _, _ = model.states(p, asarray(tokens[:, :-1]), model.initial_state(batch, dtype))
             loss = cross_entropy(model.logits(p, x), asarray(tokens[:, 1:])).mean()
             clipped, _ = clip_by_norm(dict(zip(p, grad(loss, list(p.values())), strict=True)), 1.0)
             p, moments = optimiser.step(p, clipped, moments, 1e-3, n)
@@ -50,14 +52,36 @@ def train(backend: Backend, preset: str, steps: int) -> tuple[list[float], list[
     return losses, seconds[3:]
 
 
+def drift(others: list[str]) -> None:
+    """Print the mean losses of steps 91 to 100 on every backend."""
+    cpu = open_backend("cpu")
+    late = {f"cpu {np.dtype(kind)}": statistics.fmean(train(cpu, "tiny", 100, kind)[0][90:])
+            for kind in (np.float32, np.float64)}
+    late |= {name: statistics.fmean(train(open_backend(name), "tiny", 100)[0][90:]) for name in others}
+    gap = abs(late["cpu float32"] - late["cpu float64"])
+    for name, value in late.items():
+        print(f"{name}: {value:.9f} nats, {abs(value - late['cpu float32']) / gap:.2f} gaps from cpu float32 "
+              f"(a gap is {gap:.2e})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=list(PRESETS))
-    parser.add_argument("--other", default="cuda")
+    parser.add_argument("--other", nargs="+", default=["cuda"])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--drift", action="store_true")
     ask = parser.parse_args()
-    pair = [open_backend(name) for name in ("cpu", ask.other)]
+    if ask.drift:
+        drift(ask.other)
+    else:
+        for other in ask.other:
+            compare(other, ask)
+
+
+def compare(other: str, ask: argparse.Namespace) -> None:
+    """Print the steps of the CPU and another backend."""
+    pair = [open_backend(name) for name in ("cpu", other)]
     print(*(b.describe() for b in pair), sep="\n")
     for preset in ask.preset:
         seconds: list[list[float]] = [[], []]
@@ -66,9 +90,9 @@ def main() -> None:
             for found, (_, spent) in zip(seconds, runs, strict=True):
                 found += spent
         apart = max(abs(a - b) / abs(a) for a, b in zip(runs[0][0], runs[1][0], strict=True))
-        cpu, other = map(statistics.median, seconds)
-        print(f"{preset}: a step {1000 * cpu:.2f} ms on cpu, {1000 * other:.2f} ms on {ask.other}, ratio "
-              f"{cpu / other:.1f}; losses differ by at most {apart:.1e} in {ask.steps} steps", flush=True)
+        cpu, there = map(statistics.median, seconds)
+        print(f"{preset}: a step {1000 * cpu:.2f} ms on cpu, {1000 * there:.2f} ms on {other}, ratio "
+              f"{cpu / there:.1f}; losses differ by at most {apart:.1e} in {ask.steps} steps", flush=True)
 
 
 if __name__ == "__main__":

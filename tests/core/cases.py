@@ -31,6 +31,7 @@ def positive(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 INDEX = np.array([[3, 0, 3], [1, 3, 3]], np.int32)
+MANY = (np.arange(1500, dtype=np.int32) ** 2 + 3) % 5
 FRAME = ZFrame.octaves(bands=3, sheets=4, echo_count=2)
 # steps, taps, dilation
 CONVOLUTIONS = [(7, 4, 1), (2, 4, 1), (5, 1, 1), (0, 3, 1), (9, 3, 2), (3, 4, 5), (130, 2, 64)]
@@ -39,13 +40,15 @@ PATCHES = [{"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0)},
 LENGTHS = [(2, 7, 3), (1, 1, 3), (3, 257, 3), (2, 0, 3), (2, 1100, 4), (1, 65, 130)]  # batch, steps, channels
 # shape, n, axis
 SPECTRA = [((3, 8), 8, 1), ((3, 7), 7, 1), ((1,), 1, 0), ((2, 12, 3), 12, 1), ((2, 9, 3), 18, 1), ((5, 4), 30, 0),
-           ((3, 17), 17, 1), ((2, 1000), 1024, 1), ((2, 256, 5), 512, 1), ((0, 8), 8, 1), ((3, 4097), 4098, 1)]
+           ((3, 17), 17, 1), ((2, 1000), 1024, 1), ((2, 256, 5), 512, 1), ((0, 8), 8, 1), ((3, 4097), 4098, 1),
+           ((2, 3000, 3), 3000, 1), ((2, 1031), 1031, 1), ((1, 2062, 2), 2062, 1)]
 # key, step, shape
 DRAWS = [((0, 0), 0, (5,)), ((7, 9), 2**33 + 5, (3, 4)), ((0xFFFFFFFF, 0x12345678), 1, (1001,)), ((1, 2), 3, (0,))]
 GAINS = 2.0 ** np.random.default_rng(5).uniform(-2, 2, (3, 4))
 UNARY = [Case(((3, 5),)), Case(((1,),)), Case(((0, 4),)), Case(((2, 3, 7),)), Case(((),)), Case(((129, 1031),))]
 BINARY = [Case(((3, 5), (3, 5))), Case(((2, 3, 7), (7,))), Case(((7,), (2, 3, 7))), Case(((2, 3, 1), (2, 3, 7))),
-          Case(((2, 1, 7), (2, 3, 7))), Case(((), (4,))), Case(((0, 3), (3,))), Case(((257, 1029), (1, 1029)))]
+          Case(((2, 1, 7), (2, 3, 7))), Case(((), (4,))), Case(((3, 8), (8,))), Case(((3, 2, 8), (3, 1, 8))),
+          Case(((0, 3), (3,))), Case(((257, 1029), (1, 1029)))]
 
 
 def _on(domain: Callable[[NDArray[np.float64]], NDArray[np.float64]], cases: list[Case]) -> list[Case]:
@@ -62,8 +65,10 @@ CASES: dict[str, list[Case]] = {
     "silu_grad": [Case(((3, 5), (3, 5)))],
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
             for k in (False, True)] + [Case(((0, 4),), {"axis": (0,), "keepdims": False}),
-                                       Case(((8191, 3),), {"axis": (0,), "keepdims": False})],
-    "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)],
+                                       Case(((8191, 3),), {"axis": (0,), "keepdims": False}),
+                                       Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
+    "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)]
+    + [Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
     "matmul": [Case(((5, 3) if ta else (3, 5), (7, 5) if tb else (5, 7)), {"ta": ta, "tb": tb})
                for ta in (False, True) for tb in (False, True)]
     + [Case(((2, 3, 5), (5, 7)), {"ta": False, "tb": False}), Case(((2, 3, 5), (7, 5)), {"ta": False, "tb": True}),
@@ -78,14 +83,15 @@ CASES: dict[str, list[Case]] = {
     "pad": [Case(((2, 3),), {"before": (1, 0), "after": (0, 2)})],
     "concat": [Case(((2, 3, 4), (2, 1, 4), (2, 0, 4)), {"axis": 1})],
     "take": [Case(((5, 4), INDEX)), Case(((5,), INDEX))],
-    "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4})],
-    "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,)))],
-    "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,)))],
-    "rms_norm_dw": [Case(((600, 33), (600, 33)))],
+    "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4}),
+                    Case(((1500, 19), MANY), {"rows": 6})],
+    "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,))), Case(((2, 3001), (3001,)))],
+    "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((3, 2049), (3, 2049), (2049,)))],
+    "rms_norm_dw": [Case(((600, 33), (600, 33))), Case(((20000, 2), (20000, 2)))],
     "layer_norm": [Case(((2, 3, 7), (7,), (7,))), Case(((0, 7), (7,), (7,))), Case(((3, 1), (1,), (1,))),
                    Case(((600, 33), (33,), (33,)))],
     "layer_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((65, 1030), (65, 1030), (1030,)))],
-    "layer_norm_dw": [Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7)))],
+    "layer_norm_dw": [Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7))), Case(((3, 1100), (3, 1100)))],
     "causal_conv": [Case(((2, t, 3), (k, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
     "causal_conv_dx": [Case(((2, t, 3), (k, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
     "causal_conv_dw": [Case(((2, t, 3), (2, t, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
@@ -105,7 +111,7 @@ CASES: dict[str, list[Case]] = {
     "irfft": [Case(((*shape[:axis], n // 2 + 1, *shape[axis + 1:], 2),), {"n": n, "axis": axis})
               for shape, n, axis in SPECTRA],
     "argsort": [Case((x,), {"descending": d}) for d in (False, True)
-                for x in ((3, 5), (1,), (2, 3, 130), (4, 0), (2, 3001))]
+                for x in ((3, 5), (1,), (2, 3, 130), (4, 0), (2, 3001), (1, 5, 1024))]
     + [Case(((4, 9),), {"descending": d}, np.round) for d in (False, True)],  # ties keep their order
     "take_along": [Case(((2, 5), INDEX)), Case(((2, 0), np.zeros((2, 0), np.int32)))],
     "scatter_along": [Case(((2, 3), INDEX), {"n": 5})],
@@ -117,7 +123,8 @@ CASES: dict[str, list[Case]] = {
     "random_normal": [Case((), {"key": k, "stream": 1, "step": s, "shape": shape, "dtype": "float32"})
                       for k, s, shape in DRAWS],
     "sheet_weight": [Case(((2, 3, 7), (2, 3, 7), (s,))) for s in (2, 5, 8)] + [Case(((0, 3), (0, 3), (4,)))],
-    "cross_entropy": [Case(((2, 3, 5), INDEX)), Case(((0, 5), np.zeros(0, np.int32)))],
-    "cross_entropy_grad": [Case(((2, 3), (2, 3, 5), INDEX))],
+    "cross_entropy": [Case(((2, 3, 5), INDEX)), Case(((0, 5), np.zeros(0, np.int32))),
+                      Case(((1500, 300), MANY), {}, lambda x: 20 * x), Case(((2, 3, 2050), INDEX * 600))],
+    "cross_entropy_grad": [Case(((2, 3), (2, 3, 5), INDEX)), Case(((2, 3), (2, 3, 2050), INDEX * 600))],
     "tap": [Case(((2, 9, 3),), {"frame": FRAME, "gains": GAINS})],
 }

@@ -55,6 +55,19 @@ def run_wgpu(device: Any, source: str, launch: Launch) -> list[A]:
     return [np.frombuffer(device.queue.read_buffer(buffers[i]), launch.buffers[i - 1].dtype) for i in launch.out]
 
 
+COMPILE_SCRIPT = """async (code) => {
+  if (!window.device) window.device = await (await navigator.gpu.requestAdapter()).requestDevice();
+  const module = window.device.createShaderModule({code});
+  const said = (await module.getCompilationInfo()).messages.map((m) => `${m.type} ${m.lineNum}: ${m.message}`);
+  window.device.pushErrorScope("validation");
+  for (const [, name] of code.matchAll(/@workgroup_size[^@{]*fn (\\w+)/g)) {  // every entry point
+    const compute = {module, entryPoint: name};
+    await window.device.createComputePipelineAsync({layout: "auto", compute}).catch((e) => said.push(String(e)));
+  }
+  const error = await window.device.popErrorScope();
+  return error ? [...said, error.message] : said;
+}"""
+
 PAGE_SCRIPT = """async ({source, uniforms, buffers, workgroups, out}) => {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   if (!window.device) window.device = await (await navigator.gpu.requestAdapter()).requestDevice();

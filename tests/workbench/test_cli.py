@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,10 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from core.backends import open_backend
+from core.bench import CASES
+from core.bench import runner as bench_runner
+from core.tuning import key, tuned
 from workbench.cli import app
 from workbench.doctor import examine
+from workbench.tables import timing_table
 
 runner = CliRunner()
 WORDS = ["the", "tide", "turns", "under", "grey", "moon", "and", "nobody", "counts", "waves", "that", "come", "late"]
@@ -121,7 +128,6 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "nowhere"], "nowhere"),
     (["train", "{place}/texts", "--preset", "giant"], "preset 'giant' is unknown: choose one of tiny, small"),
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
-    (["train", "{place}/texts", "--backend", "wgpu"], "backend 'wgpu' has no kernels in this version"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
     (["sample", "no-such-run"], "no-such-run"),
@@ -151,3 +157,49 @@ def test_doctor_names_what_is_missing_and_how_to_get_it() -> None:
     assert shown.exit_code == 0
     assert findings["cupy-cuda13x"].found or "[cuda]" in shown.stdout  # brackets are data, not markup
     assert {f["name"] for f in json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)} == set(findings)
+
+
+def test_a_traced_run_says_what_dominates_and_replays(place: Path) -> None:
+    shown = runner.invoke(app, ["train", str(place / "texts"), "--steps", "12", "--trace", "--trace-steps", "4",
+                                "--runs", str(place / "r")])
+    assert shown.exit_code == 0, shown.output
+    assert "measured here: a copy of 64 MiB" in " ".join(shown.output.split())
+    assert "matmul" in shown.output
+    (folder,) = (place / "r").iterdir()
+    assert any(e["name"] == "matmul" for e in json.loads((folder / "trace.json").read_text())["traceEvents"])
+    replayed = runner.invoke(app, ["replay", folder.name, "--runs", str(place / "r"), "--json"])
+    assert json.loads(replayed.stdout)["verdict"] == "equal"
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSPACE_CACHE", str(tmp_path))
+    assert "nothing is tuned yet" in runner.invoke(app, ["cache"]).stdout
+    tuned(key("scan", "d", "a card", "1", "float32", (100, 3)), [64, 128], lambda c: c)
+    shown = runner.invoke(app, ["cache"])
+    assert "128 x 4" in shown.stdout
+    assert "bytes" in shown.stdout
+    (entry,) = json.loads(runner.invoke(app, ["cache", "--json"]).stdout)["entries"]
+    assert (entry["key"]["kernel"], entry["choice"], entry["seconds"]) == ("scan", 64, [64, 128])
+    assert "1 choices cleared" in " ".join(runner.invoke(app, ["cache", "--clear"]).stdout.split())
+    assert json.loads(runner.invoke(app, ["cache", "--json"]).stdout)["entries"] == []
+
+
+def test_kernels_are_timed_beside_their_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_runner, "ROUNDS", 1)
+    monkeypatch.setattr(bench_runner, "SECONDS", 0.002)
+    monkeypatch.setattr(bench_runner, "COPIES", 1)
+    result = runner.invoke(app, ["bench", "kernels", "--backend", "cpu", "--size", "0.02", "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert [t["kernel"] for t in report["timings"]] == list(CASES)
+    assert report["ceilings"]["copy"] > 1e8
+    for t in report["timings"]:
+        assert t["seconds"] > 0
+        assert t["share"] > 0
+        assert t["rivals"][0]["ratio"] > 0
+    monkeypatch.setitem(sys.modules, "torch", None)  # where it is not installed
+    out = Console(file=io.StringIO(), width=80)
+    out.print(timing_table(bench_runner.run(open_backend("cpu"), 0.02, ["matmul"])))
+    shown = " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "torch is not here" in shown
+    assert "a copy of 64 MiB" in shown

@@ -1,0 +1,79 @@
+// Ordered scatter, Philox, sheet weights: a thread a result, unless said otherwise.
+
+#define EACH_RESULT(count) \
+  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; \
+  if (i >= (count)) return;
+
+// out[row] = the sum of rows of g [count, width] whose index is `row`, each warp in the order of the index: it repeats.
+// Blocks of 32 columns x 8 warps, blockIdx.y over rows; a warp looks at 32 entries of the index at once.
+extern "C" __global__ void scatter_add(const T* __restrict__ g, const int* __restrict__ index, T* __restrict__ out,
+                                       int count, int width, int first) {
+  __shared__ T share[8][32];
+  int c = blockIdx.x * 32 + threadIdx.x, row = first + blockIdx.y;
+  T s = 0;
+  for (int j0 = threadIdx.y * 32; j0 < count; j0 += 256) {
+    int j = j0 + threadIdx.x;
+    for (unsigned hits = __ballot_sync(~0u, j < count && index[j] == row); hits; hits &= hits - 1)
+      if (c < width) s += g[(long long)(j0 + __ffs(hits) - 1) * width + c];
+  }
+  share[threadIdx.y][threadIdx.x] = s;
+  __syncthreads();
+  if (threadIdx.y == 0 && c < width) {
+    T total = 0;
+    for (int j = 0; j < 8; j++) total += share[j][threadIdx.x];
+    out[(long long)blockIdx.y * width + c] = total;
+  }
+}
+
+extern "C" __global__ void scatter_along(const T* __restrict__ g, const int* __restrict__ index, T* __restrict__ out, long long rows, int k, int n) {
+  EACH_RESULT(rows * n)
+  long long row = i / n;
+  int place = i % n;
+  T sum = 0;
+  for (int j = 0; j < k; j++) if (index[row * k + j] == place) sum += g[row * k + j];
+  out[i] = sum;
+}
+
+extern "C" __global__ void sheet_weight(const T* __restrict__ re, const T* __restrict__ im, const T* __restrict__ values, T* __restrict__ out, long long count, int S) {
+  EACH_RESULT(count)
+  T place = atan2(im[i], re[i]) * (T)(S / 6.283185307179586), low = floor(place);
+  T rising = sin((place - low) * (T)1.5707963267948966);
+  int at = ((int)low % S + S) % S;  // between two centres the hats are cos^2 and sin^2 of the way
+  out[i] = values[at] + (values[(at + 1) % S] - values[at]) * rising * rising;
+}
+
+// --- Philox4x32-10 (Salmon et al. 2011): number i is word i % 4 of block i / 4 ---------------------------------------
+
+__device__ unsigned philox(long long i, unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream) {
+  unsigned c[4] = {(unsigned)(i / 4), low, high, stream};
+  for (int r = 0; r < 10; r++) {
+    unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+    c[0] = (unsigned)(b >> 32) ^ c[1] ^ k0, c[2] = (unsigned)(a >> 32) ^ c[3] ^ k1;
+    c[1] = (unsigned)b, c[3] = (unsigned)a;
+    k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+  }
+  return c[i % 4];
+}
+
+#define COUNTER unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream
+
+extern "C" __global__ void random_bits(int* __restrict__ out, long long count, COUNTER) {
+  EACH_RESULT(count)
+  out[i] = (int)philox(i, k0, k1, low, high, stream);
+}
+
+extern "C" __global__ void random_uniform(T* __restrict__ out, long long count, COUNTER) {
+  EACH_RESULT(count)
+  out[i] = (T)((philox(i, k0, k1, low, high, stream) >> 8) * 0x1p-24);
+}
+
+extern "C" __global__ void random_normal(T* __restrict__ out, long long count, COUNTER) {
+  long long pairs = (count + 1) / 2;
+  EACH_RESULT(pairs)
+  double u = (philox(i, k0, k1, low, high, stream) + 0.5) * 0x1p-32;
+  double v = (philox(pairs + i, k0, k1, low, high, stream) + 0.5) * 0x1p-32;
+  double radius = sqrt(-2 * log(u)), sine, cosine;
+  sincospi(2 * v, &sine, &cosine);
+  out[i] = (T)(radius * cosine);
+  if (pairs + i < count) out[pairs + i] = (T)(radius * sine);
+}
