@@ -179,3 +179,28 @@ def test_cuda(request: pytest.FixtureRequest) -> None:
         from_dlpack(np.ones(3, np.float32), cuda)
     with pytest.raises(BackendError, match="'cpu' cannot take what lies on CUDA device 0"):
         from_dlpack(made, open_backend("cpu"))
+
+
+def test_cuda_and_pytorch(request: pytest.FixtureRequest) -> None:
+    """Where both are in one Python: streams of each side wait for the other, and what CUDA lacks is said."""
+    if request.config.getoption("backend") != "cuda":
+        pytest.skip("--backend is not cuda")
+    torch = pytest.importorskip("torch")
+    cuda = open_backend("cuda")
+    x = asarray(np.ones((1024, 1024), np.float32), backend=cuda)
+    y = x
+    for _ in range(50):
+        y = y @ x * (1 / 1024)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        theirs = torch.from_dlpack(y)
+        assert theirs.sum().item() == 1024 * 1024
+        assert theirs.data_ptr() == y.buffer.data.data.ptr
+        made = torch.zeros((1024, 1024), device="cuda")
+        for _ in range(200):
+            made = made + 1
+        mine = from_dlpack(made, cuda) * 1.0
+    np.testing.assert_array_equal(mine.numpy(), np.full((1024, 1024), 200))
+    with pytest.raises(ValueError, match=r"bfloat16.* cast it to float32"):
+        from_dlpack(made.bfloat16(), cuda)
+    with pytest.raises(BackendError, match="'cpu' cannot take what lies on CUDA device 0: move it to the CPU first"):
+        from_dlpack(made, open_backend("cpu"))
