@@ -8,7 +8,7 @@ primitives may alias memory, and a result nobody holds when the queue is flushed
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,23 @@ class Array:
         """The same values, cut from the tape."""
         return Array(self.backend, self.buffer, self.shape, self.dtype)
 
-    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...]) -> Array:
+    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...], params: dict[str, Any]) -> Array:
         """What a primitive's result becomes because `self` is among its inputs."""
         return out
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype}, backend={self.backend.name!r})"
+
+    # --- other libraries, without a copy ------------------------------------------------------------------------------
+    def __dlpack__(self, **options: Any) -> Any:
+        """Share the values through DLPack; the consumer must not write to them.
+
+        From DLPack 1.0 on the protocol can say so, and NumPy's arrays do; CuPy's have no such mark.
+        """
+        return self.backend.export(self.buffer, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.backend.dlpack_device()
 
     # --- arithmetic: a Python number is a parameter of the launch, not an array -----------------------------------
     def __add__(self, other: Array | Scalar) -> Array:
@@ -171,6 +182,36 @@ def asarray(values: ArrayLike, dtype: DTypeLike | None = None, backend: Backend 
     return Array(chosen, chosen.upload(host), host.shape, host.dtype, None, requires_grad)
 
 
+def from_dlpack(values: Any, backend: Backend | None = None) -> Array:
+    """An array over the memory of another library, without a copy.
+
+    Parameters
+    ----------
+    values
+        Speaks DLPack: arrays of NumPy, PyTorch, JAX, CuPy, ... Float32, float64 or int32, float16 for storage, in any
+        layout. Its owner must not write to it any more: arrays are immutable, and launches may run later.
+    backend : Backend, optional
+        Where it lies, the current session's by default: "cpu" takes what is in main memory, "cuda" what is on its GPU.
+
+    Raises
+    ------
+    BackendError
+        The memory belongs to another device, or the backend shares none.
+    ValueError
+        A type that arrays do not have.
+    """
+    if not hasattr(values, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: a {type(values).__name__} does not speak DLPack: asarray copies it")
+    chosen = backend or current_backend()
+    buffer = chosen.adopt(values)
+    dtype = np.dtype(buffer.data.dtype)
+    if dtype.name not in ("float32", "float64", "int32", "float16"):
+        remedy = "stack real and imaginary parts along a last axis" if dtype.kind == "c" else "cast it to " + (
+            "int32" if dtype.kind in "iub" else "float32")
+        raise ValueError(f"from_dlpack: arrays hold float32, float64, int32 or float16, not {dtype}: {remedy}")
+    return Array(chosen, buffer, tuple(buffer.data.shape), dtype)
+
+
 def apply(name: str, *inputs: Array, **params: Any) -> Array:
     """Queue one primitive and return its result.
 
@@ -201,7 +242,7 @@ def apply(name: str, *inputs: Array, **params: Any) -> Array:
     out.node = Node(name, inputs, params) if needs else None
     for x in inputs:
         if type(x) is not Array:  # a tensor with a frame decides what its result carries
-            return x._wrap(name, out, inputs)
+            return x._wrap(name, out, inputs, params)
     return out
 
 
@@ -218,31 +259,96 @@ def grad(loss: Array, wrt: Sequence[Array]) -> list[Array]:
     """
     if loss.size != 1:
         raise ValueError(f"grad needs a scalar loss, this one has shape {loss.shape}")
-    ones = asarray(np.ones(loss.shape, loss.dtype), loss.dtype, loss.backend)
-    grads: dict[int, Array] = {id(loss): ones}
-    wanted = {id(x) for x in wrt}
-    for out in _reverse(loss):
-        node = out.node
-        assert node is not None
-        g = grads[id(out)] if id(out) in wanted else grads.pop(id(out))
-        vjp = PRIMITIVES[node.name].vjp
-        assert vjp is not None
-        parts = vjp(g, out.detach(), *(x.detach() for x in node.inputs), **node.params)
-        for x, part in zip(node.inputs, parts, strict=True):
-            if part is not None and x.requires_grad:
-                known = grads.get(id(x))
-                grads[id(x)] = part if known is None else known + part
+    grads = {id(loss): asarray(np.ones(loss.shape, loss.dtype), loss.dtype, loss.backend)}
+    _backward([loss], grads, {id(x) for x in wrt}, since=-1)
     return [grads[id(x)] if id(x) in grads
             else asarray(np.zeros(x.shape, x.dtype), x.dtype, x.backend) for x in wrt]
 
 
-def _reverse(loss: Array) -> list[Array]:
-    """Arrays made by primitives that the loss depends on, last made first."""
+def checkpoint(function: Callable[..., Any], *arrays: Array) -> Any:
+    """``function(*arrays)``, with its inside computed again in the backward pass instead of kept.
+
+    Gradients reach the arguments and whatever else the function closes over, and are those without `checkpoint`, bit
+    for bit: the same primitives add up in the same order.
+
+    Parameters
+    ----------
+    function : callable
+        Maps Arrays to one Array or a tuple of them; called again with the same arguments, it must do the same again.
+    arrays : Array
+        Its arguments; they stay in memory until the backward pass.
+    """
+    since = next(_tick)
+    made = function(*arrays)
+    results = made if isinstance(made, tuple) else (made,)
+    inner = _reverse(results, since)
+    outer = {id(x): x for y in inner if y.node for x in y.node.inputs
+             if x.requires_grad and (x.node is None or x.node.tick < since)}
+    segment = Segment(function, arrays)
+
+    def cut(index: int, x: Array) -> Array:
+        if x.node is None or x.node.tick < since:  # an argument handed through, or a constant
+            return x
+        node = Node("checkpoint", tuple(outer.values()), {"segment": segment, "index": index})
+        return x._wrap("checkpoint", Array(x.backend, x.buffer, x.shape, x.dtype, node, True), (x,), {})
+
+    after = tuple(cut(i, x) for i, x in enumerate(results))
+    return after if isinstance(made, tuple) else after[0]
+
+
+class Segment:
+    """A part of the tape that `checkpoint` left out: what to call to have it again."""
+
+    __slots__ = ("arguments", "function")
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Array, ...]) -> None:
+        self.function, self.arguments = function, arguments
+
+
+def _backward(ends: Sequence[Array], grads: dict[int, Array], wanted: set[int], since: int) -> None:
+    """Carry gradients back through everything made after a tick; `grads` is keyed by the arrays' ids.
+
+    What was made outside of a segment gets its terms straight into the same `grads`, so they add up in the same order
+    as without it.
+    """
+    def give(x: Array, part: Array) -> None:
+        if x.node is not None or id(x) in wanted:  # nobody asks a leaf that is not wanted
+            known = grads.get(id(x))
+            grads[id(x)] = part if known is None else known + part
+
+    for owner, group in itertools.groupby(_reverse(ends, since), _owner):
+        outs = [(x, grads[id(x)] if id(x) in wanted else grads.pop(id(x))) for x in group if id(x) in grads]
+        if isinstance(owner, Segment):
+            start, made = next(_tick), owner.function(*owner.arguments)
+            results = made if isinstance(made, tuple) else (made,)
+            again = [results[x.node.params["index"]] for x, _ in outs if x.node]
+            for x, (_, g) in zip(again, outs, strict=True):
+                give(x, g)
+            _backward(again, grads, wanted, start)
+            continue
+        for out, g in outs:
+            vjp = PRIMITIVES[owner.name].vjp
+            assert vjp is not None
+            parts = vjp(g, Array.detach(out), *(Array.detach(x) for x in owner.inputs), **owner.params)
+            for x, part in zip(owner.inputs, parts, strict=True):
+                if part is not None and x.requires_grad:
+                    give(x, part)
+
+
+def _owner(x: Array) -> Node | Segment:
+    """What made an array: the outputs of one segment are computed again together."""
+    assert x.node is not None
+    owner: Node | Segment = x.node.params.get("segment", x.node)
+    return owner
+
+
+def _reverse(ends: Iterable[Array], since: int) -> list[Array]:
+    """Arrays made by primitives after a tick that some ends depend on, last made first."""
     seen: dict[int, Array] = {}
-    stack = [loss]
+    stack = list(ends)
     while stack:
         x = stack.pop()
-        if x.node is not None and id(x) not in seen:
+        if x.node is not None and x.node.tick > since and id(x) not in seen:
             seen[id(x)] = x
             stack.extend(i for i in x.node.inputs if i.requires_grad)
     return sorted(seen.values(), key=lambda x: -x.node.tick if x.node else 0)

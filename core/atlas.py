@@ -174,6 +174,18 @@ def transition(old: ZFrame, new: ZFrame) -> tuple[NDArray[np.float64], NDArray[n
     return _band_transition(old, new), _sheet_transition(old.sheets, new.sheets)
 
 
+def warp_layer(layer: NDArray[Any], old: ZFrame, new: ZFrame) -> NDArray[np.float64]:
+    """A painted layer [B, S] of log2 gains in another frame [B', S'].
+
+    A gain is no energy: a new cell takes the mean of the old gains over where its own energy lay, which is `transition`
+    from the new frame to the old one. So a level layer stays level, and no gain leaves the range of the old ones.
+    """
+    bands, sheets = transition(new, old)
+    if new.edges == old.edges:  # see `ZAtlas.warp`
+        bands = np.eye(new.bands)
+    return bands @ layer @ sheets.T
+
+
 def _band_transition(old: ZFrame, new: ZFrame) -> NDArray[np.float64]:
     """See `transition`."""
     # trapezoids over a grid even in log2 f, as the ramps are; below half an octave under the lowest edge all is flat

@@ -7,7 +7,7 @@ import binascii
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,6 +238,14 @@ class Scheduler:
         with self._lock:
             layers = tuple(self._queues[chart])
         return fold_layers(layers)
+
+    def moved(self, charts: Mapping[str, tuple[int, int]], move: Callable[[Layer], NDArray[Any]]) -> Scheduler:
+        """The same queues on charts of other sizes, every layer put through `move`."""
+        out = Scheduler(charts, self.capacity)
+        with self._lock:
+            for name, queue in self._queues.items():
+                out._queues[name].extend((weight, move(r).astype(np.float32)) for weight, r in queue)
+        return out
 
     def state(self) -> dict[str, Any]:
         """The queues as JSON, every bit kept."""

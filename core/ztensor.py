@@ -22,8 +22,10 @@ NEIGHBOURS = 3  # rows on each side that a vector's spread is measured over
 class ZTensor(Array):
     """An array with a frame; its time axis is the last but one ([..., T, C]).
 
-    Every primitive hands the frame on to its result. Two frames do not mix: `reframe` converts. Made by `lift`;
-    `project` gives the plain array back.
+    Every primitive hands the frame on to its result, but for a sum or maximum over the time axis: where no time is
+    left, there is nothing to look at through a frame, and the result is a plain Array. (Reduce the channels with
+    ``keepdims=True`` where time shall stay the last axis but one.) Two frames do not mix: `reframe` converts. Made by
+    `lift`; `project` gives the plain array back. Gradients are plain arrays.
     """
 
     __slots__ = ("frame",)
@@ -34,31 +36,29 @@ class ZTensor(Array):
 
     def project(self) -> Array:
         """The plain array, without the frame; `lift` then `project` is the identity."""
-        return Array(self.backend, self.buffer, self.shape, self.dtype, self.node, self.requires_grad)
+        x = _viewed(self)
+        return Array(x.backend, x.buffer, x.shape, x.dtype, x.node, x.requires_grad)
 
     def reframe(self, frame: ZFrame) -> ZTensor:
         """The same values seen through another frame."""
         return ZTensor(self.project(), frame)
 
-    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...]) -> Array:
+    def detach(self) -> ZTensor:
+        """The same values with the same frame, cut from the tape."""
+        return ZTensor(super().detach(), self.frame)
+
+    def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...], params: dict[str, Any]) -> Array:
         frames = {x.frame for x in inputs if isinstance(x, ZTensor)}
         if len(frames) > 1:
             names = " and ".join(sorted(f.signature()[:12] for f in frames))
             raise FrameMismatchError(f"{name} mixes the frames {names}: convert one side with .reframe(frame)")
-        return ZTensor(out, self.frame)
+        timeless = name in ("sum", "max") and max(self.ndim - 2, 0) in params["axis"]
+        return out if timeless else ZTensor(out, self.frame)
 
     # --- NumPy's and the array libraries' protocols -------------------------------------------------------------------
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         values = self.numpy() if dtype is None else self.numpy().astype(dtype)
         return values.copy() if copy else values
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """Share the host values without a copy, read-only: the consumer must speak DLPack 1.0, which can say so."""
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        kind, index = self.numpy().__dlpack_device__()
-        return int(kind), int(index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> ZTensor:
         name = _UFUNCS.get(ufunc)
@@ -79,7 +79,8 @@ class ZTensor(Array):
 
 _UFUNCS: dict[np.ufunc, str] = {
     np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
-    np.exp: "exp", np.log: "log", np.sqrt: "sqrt", np.tanh: "tanh", np.maximum: "maximum", np.matmul: "matmul",
+    np.exp: "exp", np.log: "log", np.sqrt: "sqrt", np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.absolute: "abs",
+    np.maximum: "maximum", np.matmul: "matmul",
 }
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
@@ -101,7 +102,12 @@ def lift(values: ArrayLike | Array, frame: ZFrame, dtype: DTypeLike | None = Non
     values : Array or array_like
         [T], [T, C] or [N, T, C]; a plain Array is not copied.
     """
-    return ZTensor(values if isinstance(values, Array) else asarray(values, dtype, backend), frame)
+    return ZTensor(_viewed(values) if isinstance(values, Array) else asarray(values, dtype, backend), frame)
+
+
+def _viewed(x: Array) -> Array:
+    """What is the same array for the values is another one for the tape: a view hands its gradient on."""
+    return apply("reshape", x, shape=x.shape) if x.requires_grad else x
 
 
 @dataclass(frozen=True)

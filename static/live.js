@@ -4,6 +4,7 @@ import {$, bytes, duration, el, fixed, svg, whole} from "./dom.js"
 const LIVE = ["running", "paused"]
 const LANES = ["above", "here", "beneath"]
 const Z = {speed: "speed", memory: "memory", stability: "stability", frac: "fine share", drs: "drift"}
+const SPEED = "Median time of the last 50 steps, and characters learned from a second"
 const WORDS = {created: "waiting", interrupted: "interrupted", preparing: "reading the text"}
 
 export class Bar {
@@ -53,7 +54,10 @@ export class Bar {
     $("progress").value = steps ? (state.step ?? 0) / steps : 0
     $("progress").hidden = !run
     $("left").textContent = state.seconds_left != null ? `${duration(state.seconds_left)} left` : ""
-    $("speed").textContent = state.step_seconds ? [facts?.backend, `${fixed(1000 * state.step_seconds, 1)} ms/step`, `${whole(state.characters_per_second)} char/s`].join(" · ") : ""
+    const why = facts?.backend_reason ?? ""
+    const probed = why && !["argument", "ZSPACE_BACKEND"].includes(why) // nobody asked for it by name
+    $("speed").dataset.tip = `${SPEED}${why && `; ${facts.backend} was taken ${probed ? `because ${why}` : `as the ${why} says`}`}`
+    $("speed").textContent = state.step_seconds ? [probed ? `${facts.backend}: ${why.split(":")[0]}` : facts?.backend, `${fixed(1000 * state.step_seconds, 1)} ms/step`, `${whole(state.characters_per_second)} char/s`].join(" · ") : ""
     const paused = this.status === "paused"
     const pause = $("do-pause"), stop = $("do-stop")
     pause.disabled = !this.alive

@@ -91,23 +91,21 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
+                                            "the backward pass instead of keeping it, for long windows.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
     trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
-    from core.backends import choose
-
-    chosen, reason = choose(backend)
     config = RunConfig.from_preset(
-        tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=chosen,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps)
+        tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
         text = record["corpus"]
-        out.print(f"run [bold]{folder.id}[/]  {model} {preset} on {chosen} ({reason})")
         out.print(f"{text['train'] + text['validation']:,} characters in {len(text['files'])} files, "
                   f"{len(text['vocabulary'])} symbols")
         for note in text["notes"]:
@@ -136,6 +134,9 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
                    TextColumn("{task.fields[loss]}"), console=out, disable=as_json)
     with bar:
         trainer = Trainer(folder, trace_steps=trace_steps)
+        if not as_json:
+            c, why = trainer.config, escape(trainer.backend_reason)
+            bar.print(f"run [bold]{folder.id}[/]  {c.model} {c.preset} on {c.backend} ({why})")
         task = bar.add_task("training", total=trainer.config.steps, completed=trainer.step, loss="")
 
         def show(row: dict[str, Any]) -> None:
@@ -160,8 +161,11 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
     elif trainer.traced is not None and not as_json:
         out.print(launch_table(*trainer.traced))
         out.print(f"{folder.trace}: open it at ui.perfetto.dev", markup=False)
+    found = comparison.summary(folder)
+    if not as_json and found["peak_bytes"]:
+        out.print(f"a step held at most {found['peak_bytes'] / 1e6:,.1f} MB of arrays on {trainer.config.backend}")
     if as_json:
-        print_json(comparison.summary(folder))
+        print_json(found)
     elif state == "stopped":
         out.print(f"stopped at step {trainer.step:,}; go on with: zspace resume {folder.id}")
     else:

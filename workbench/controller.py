@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
-from core.backends import available, choose
+from core.backends import available
 from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.rnn import PRESETS
@@ -266,8 +266,7 @@ def homology(watch: RunWatch, kind: str, step: int | None) -> Answer:
 
 def _with_defaults(ask: Answer) -> Answer:
     """Settings as the queue takes them."""
-    backend = choose(ask.get("backend", "auto"))[0]
-    return {"model": "rnn", "seed": 0, "steps": None, **ask, "backend": backend,
+    return {"model": "rnn", "seed": 0, "steps": None, "backend": "auto", **ask,
             "threads": len(os.sched_getaffinity(0))}
 
 

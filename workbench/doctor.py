@@ -52,10 +52,12 @@ def examine() -> list[Finding]:
 def _cpu() -> Finding:
     """The CPU backend, by making it."""
     about = backends.open_backend("cpu").describe()
-    name, reason = backends.choose()
-    blas = ", ".join(about["blas"])
+    try:
+        auto = "`auto` takes {}: {}".format(*backends.choose())
+    except BackendError as error:  # ZSPACE_BACKEND asks for what is not here
+        auto = f"`auto` takes nothing: {error}"
     return Finding("backend", "cpu", True,
-                   f"{about['device']}, {about['threads']} threads, {blas}; `auto` takes {name}: {reason}")
+                   f"{about['device']}, {about['threads']} threads, {', '.join(about['blas'])}; {auto}")
 
 
 def _wgpu() -> Finding:

@@ -198,6 +198,7 @@ class RunWatch:
         """What does not change while the run goes on."""
         r, c = self.record, self.record["corpus"]
         return {"run": self.folder.id, "model": r["model"], "preset": r["preset"], "backend": r["backend"],
+                "backend_reason": r.get("backend_reason", ""),
                 "seed": r["seed"], "steps": r["steps"], "created": r["created"], "baselines": r["baselines"],
                 "characters": c["train"] + c["validation"], "files": len(c["files"]),
                 "symbols": len(c["vocabulary"]), "notes": c["notes"], "paths": r["paths"],

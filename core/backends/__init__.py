@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from functools import cache
@@ -24,10 +26,64 @@ COLUMNS = {"cpu": "core.backends.cpu", "cuda": "core.backends.cuda", "wgpu": "co
 class Buffer:
     """A place for values that a launch will fill; `data` is the backend's own storage, None until then."""
 
-    __slots__ = ("__weakref__", "data")
+    __slots__ = ("__weakref__", "counted", "data")
 
     def __init__(self, data: Any = None) -> None:
         self.data = data
+        self.counted: tuple[Memory, int] | None = None  # who counts its storage, and the storage's identity
+
+    def __del__(self) -> None:
+        if self.counted is not None:
+            memory, storage = self.counted
+            memory.dropped.append(storage)  # atomic: any thread may drop a buffer
+
+
+class Memory:
+    """Bytes of the storages that live buffers hold; one that several buffers view counts once.
+
+    Attributes
+    ----------
+    peak : int
+        Most bytes at a time since `restart`.
+    """
+
+    def __init__(self) -> None:
+        self.peak = self._live = 0
+        self.dropped: deque[int] = deque()
+        self._views: dict[int, list[int]] = {}  # storage -> [buffers that view it, bytes]
+        self._lock = threading.Lock()
+
+    @property
+    def live(self) -> int:
+        """Bytes now."""
+        with self._lock:
+            return self._settle()
+
+    def restart(self) -> None:
+        """Let the peak begin with what is live now."""
+        with self._lock:
+            self.peak = self._settle()
+
+    def count(self, buffer: Buffer, storage: int, nbytes: int) -> None:
+        """Count a buffer whose values are there now."""
+        buffer.counted = self, storage
+        with self._lock:
+            self._settle()
+            views = self._views.setdefault(storage, [0, nbytes])
+            views[0] += 1
+            if views[0] == 1:
+                self._live += nbytes
+                self.peak = max(self.peak, self._live)
+
+    def _settle(self) -> int:
+        """Take off what was dropped."""
+        while self.dropped:
+            storage = self.dropped.popleft()
+            views = self._views[storage]
+            views[0] -= 1
+            if not views[0]:
+                self._live -= self._views.pop(storage)[1]
+        return self._live
 
 
 class Backend(Protocol):
@@ -36,6 +92,7 @@ class Backend(Protocol):
     name: str
     kernels: dict[Hashable, Any]  # what was built for a kernel, a shape and, where it is specialised to one, a frame
     trace: Trace | None  # what records launches, see `core.trace`
+    memory: Memory
 
     def upload(self, values: NDArray[Any]) -> Buffer: ...
 
@@ -45,6 +102,12 @@ class Backend(Protocol):
     def flush(self) -> None: ...
 
     def read(self, buffer: Buffer) -> NDArray[Any]: ...
+
+    def dlpack_device(self) -> tuple[int, int]: ...
+
+    def adopt(self, external: Any) -> Buffer: ...
+
+    def export(self, buffer: Buffer, **options: Any) -> Any: ...
 
     def describe(self) -> dict[str, Any]: ...
 

@@ -53,7 +53,22 @@ class CpuBackend(LaunchQueue):
         """Copy host values in."""
         data = values.copy()
         data.flags.writeable = False
-        return Buffer(data)
+        return self._counted(Buffer(data))
+
+    def dlpack_device(self) -> tuple[int, int]:
+        """kDLCPU."""
+        return 1, 0
+
+    def export(self, buffer: Buffer, **options: Any) -> Any:
+        """Read-only where the consumer speaks DLPack 1.0, which can say so; JAX does not, but never writes."""
+        values = self.read(buffer)
+        if (options.get("max_version") or (0,))[0] < 1:
+            options.pop("max_version", None)
+            values = np.asarray(_Unmarked(values))
+        return values.__dlpack__(**options)
+
+    def _from_dlpack(self, external: Any) -> NDArray[Any]:
+        return np.from_dlpack(external)
 
     def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
         """Run `work` over items, a contiguous part of them a thread, the first part on this one."""
@@ -119,6 +134,14 @@ class CpuBackend(LaunchQueue):
         self.map(block, [slice(i, min(i + size, rows)) for i in range(0, rows, size)] or [slice(0, 0)])
         for i, out in kept.items():
             out.data = results[i].reshape(shape)
+
+
+class _Unmarked:
+    """An array without its read-only mark, for a protocol that has none."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = values
+        self.__array_interface__ = {**values.__array_interface__, "data": (values.ctypes.data, False)}
 
 
 def _rows_of(a: NDArray[Any], shape: Shape) -> tuple[NDArray[Any], bool]:

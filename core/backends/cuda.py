@@ -40,7 +40,19 @@ class CudaBackend(LaunchQueue):
 
     def upload(self, values: NDArray[Any]) -> Buffer:
         """Copy host values to the device."""
-        return Buffer(cp.asarray(values))
+        return self._counted(Buffer(cp.asarray(values)))
+
+    def dlpack_device(self) -> tuple[int, int]:
+        """kDLCUDA and the current device."""
+        return 2, int(cp.cuda.Device().id)
+
+    def export(self, buffer: Buffer, **options: Any) -> Any:
+        """Not marked read-only, which CuPy cannot; the consumer's stream, in `options`, waits for what was launched."""
+        self.flush()
+        return buffer.data.__dlpack__(**options)
+
+    def _from_dlpack(self, external: Any) -> Any:
+        return cp.from_dlpack(external)  # on the current stream, which the owner makes wait for its own
 
     def describe(self) -> dict[str, Any]:
         """What must be equal for two runs to be comparable bit for bit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.backends import Buffer
+from core.backends import Buffer, Memory
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
 
@@ -47,6 +48,7 @@ class LaunchQueue:
         self.kernels: dict[Hashable, Any] = {}
         self.known = {*table, *elementwise}
         self.trace: Trace | None = None
+        self.memory = Memory()
         self._table = table
         self._queue: list[Launch] = []
         self._lock = threading.RLock()
@@ -89,6 +91,34 @@ class LaunchQueue:
         values.flags.writeable = False
         return values
 
+    def dlpack_device(self) -> tuple[int, int]:
+        """DLPack's device type and index of this backend's memory."""
+        raise self._closed()
+
+    def adopt(self, external: Any) -> Buffer:
+        """A buffer over memory of another library that speaks DLPack, without a copy."""
+        own, found = self.dlpack_device(), tuple(map(int, external.__dlpack_device__()))
+        if found != own:
+            raise BackendError(f"backend {self.name!r} cannot take what lies on {_device(*found)}: move it to "
+                               f"{_device(*own)} first, or name another backend")
+        try:
+            data = self._from_dlpack(external)
+        except (BufferError, RuntimeError, TypeError) as error:  # a type the array library lacks, or the owner's reason
+            raise ValueError(f"from_dlpack: {getattr(external, 'dtype', 'this type')} does not come in as it is "
+                             f"({error}): cast it to float32, or detach it, first") from error
+        return self._counted(Buffer(data))
+
+    def export(self, buffer: Buffer, **options: Any) -> Any:
+        """A DLPack capsule of the values, without a copy; `options` are the protocol's."""
+        raise self._closed()
+
+    def _closed(self) -> BackendError:
+        return BackendError(f"backend {self.name!r} shares no memory through DLPack: x.numpy() copies to the host, "
+                            "asarray(values) to the device")
+
+    def _from_dlpack(self, external: Any) -> Any:
+        raise NotImplementedError
+
     def mark(self) -> Any:
         """A point between two launches, for `spans`: here the host's clock, right where kernels run when called."""
         return time.perf_counter()
@@ -116,10 +146,25 @@ class LaunchQueue:
 
     def _execute(self, chain: list[Launch]) -> None:
         """Run an elementwise chain, or one launch of another kind."""
+        held = [b for launch in chain for b in launch.inputs if b.data is not None]
         if chain[0].primitive.elementwise:
             self._run_chain(chain)
         else:
             self._run(chain[0])
+        for launch in chain:
+            if (out := launch.out()) is not None:
+                self._counted(out)
+        del held  # until now: inputs and results are there at the same time
+
+    def _counted(self, buffer: Buffer) -> Buffer:
+        """The buffer, its storage counted: what its data view, which NumPy and CuPy call `base` and wgpu `storage`."""
+        owner = getattr(buffer.data, "storage", buffer.data)
+        while hasattr(base := getattr(owner, "base", None), "nbytes"):
+            owner = base
+        repeated = math.prod(n for n, s in zip(owner.shape, owner.strides, strict=True) if not s) if hasattr(
+            owner, "strides") else 1  # what another library broadcast
+        self.memory.count(buffer, id(owner), owner.nbytes // max(repeated, 1))
+        return buffer
 
     def _run(self, launch: Launch) -> None:
         """Run one kernel that is not elementwise."""
@@ -133,3 +178,12 @@ class LaunchQueue:
 
     def _run_chain(self, chain: list[Launch]) -> None:
         raise NotImplementedError
+
+
+DLPACK_DEVICES = {1: "the CPU", 2: "CUDA device", 3: "pinned host memory of CUDA device", 4: "OpenCL device",
+                  7: "Vulkan device", 8: "Metal device", 10: "ROCm device", 13: "managed memory of CUDA device"}
+
+
+def _device(kind: int, index: int) -> str:
+    """A DLPack device in words."""
+    return DLPACK_DEVICES[1] if kind == 1 else f"{DLPACK_DEVICES.get(kind, f'DLPack device type {kind},')} {index}"

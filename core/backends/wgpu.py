@@ -82,7 +82,7 @@ class WgpuBackend(LaunchQueue):
             data = values.tobytes()
             if data:
                 self.device.queue.write_buffer(view.storage.buffer, 0, data.ljust(-(-len(data) // 4) * 4, b"\0"))
-            return Buffer(view)
+            return self._counted(Buffer(view))
 
     def empty(self, shape: Shape, dtype: DTypeLike = np.float32) -> View:
         """Room for values, row-major."""

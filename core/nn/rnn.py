@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, apply, asarray
+from core.array import Array, apply, asarray, checkpoint
 from core.frame import ZFrame
 from core.functions import causal_conv, concat, linear_recurrence, rms_norm, sigmoid, silu, take
 from core.random import Philox
@@ -72,6 +73,19 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
+BLOCK = ("norm", "conv", "value", "forget", "forget_bias", "gate", "out")  # a block's parameters
+
+
+def _block(p: Parameters, x: Array, tail: Array, h0: Array) -> tuple[Array, Array, Array]:
+    """One block: activations, and the state after the last character."""
+    normed = rms_norm(x, p["norm"])
+    u = causal_conv(normed, p["conv"], tail)
+    enter = sigmoid(u @ p["forget"] + p["forget_bias"])
+    h = linear_recurrence(1.0 - enter, enter * (u @ p["value"]), h0)
+    after = concat([tail, normed], axis=1)[:, x.shape[1]:]
+    return x + (h * silu(u @ p["gate"])) @ p["out"], after, h[:, -1]
+
+
 class Rnn:
     """The model: no parameters of its own, only their shapes and what to compute with them."""
 
@@ -112,7 +126,8 @@ class Rnn:
         return state
 
     def states(self, p: Parameters, tokens: Array, state: State, stop: int | None = None,
-               frame: ZFrame | None = None, gains: NDArray[np.float64] | None = None) -> tuple[Array, State, Array]:
+               frame: ZFrame | None = None, gains: NDArray[np.float64] | None = None,
+               recompute: bool = False) -> tuple[Array, State, Array]:
         """Run the blocks.
 
         Parameters
@@ -125,6 +140,8 @@ class Rnn:
             Run only the first `stop` blocks.
         frame, gains : optional
             Put the spectral tap with these gains [B, S] after block `tapped_layer`.
+        recompute : bool
+            Keep only what enters each block, and compute its inside again in the backward pass.
 
         Returns
         -------
@@ -135,14 +152,9 @@ class Rnn:
         after: State = {}
         tapped = x
         for i in range(self.config.layers if stop is None else stop):
-            normed = rms_norm(x, p[f"{i}.norm"])
-            tail = state[f"{i}.tail"]
-            after[f"{i}.tail"] = concat([tail, normed], axis=1)[:, tokens.shape[1]:]
-            u = causal_conv(normed, p[f"{i}.conv"], tail)
-            enter = sigmoid(u @ p[f"{i}.forget"] + p[f"{i}.forget_bias"])
-            h = linear_recurrence(1.0 - enter, enter * (u @ p[f"{i}.value"]), state[f"{i}.h"])
-            after[f"{i}.h"] = h[:, -1]
-            x = x + (h * silu(u @ p[f"{i}.gate"])) @ p[f"{i}.out"]
+            block = partial(_block, {k: p[f"{i}.{k}"] for k in BLOCK})
+            inputs = x, state[f"{i}.tail"], state[f"{i}.h"]
+            x, after[f"{i}.tail"], after[f"{i}.h"] = checkpoint(block, *inputs) if recompute else block(*inputs)
             if i + 1 == self.tapped_layer:
                 if gains is not None:
                     x = apply("tap", x, frame=frame, gains=gains)

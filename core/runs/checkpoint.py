@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.atlas import warp_layer
 from core.errors import RunError
+from core.frame import ZFrame
 from core.runs.journal import io_error
 from core.runs.store import RunFolder, write_atomic
+from core.scheduler import Scheduler
 
 SCHEMA = "zspace.checkpoint.v1"
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
@@ -126,6 +129,26 @@ def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     if digest(arrays) != stated:
         raise _BrokenError(f"{path} was changed after it was written (its digest differs); resume from an older one.")
     return arrays, meta
+
+
+def warp_checkpoint(
+    arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], old: ZFrame, new: ZFrame,
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """A checkpoint that was written under one frame, for a run under another.
+
+    Weights and moments know no frame. The queued layers and their fold move by `core.atlas.warp_layer`; the atlas,
+    which lies beside the checkpoint, by `ZAtlas.warp`. Kernels are cached by frame, so nothing built for the old frame
+    is met under the new one.
+
+    Returns
+    -------
+    arrays, meta
+        As `save_checkpoint` takes them.
+    """
+    queues = Scheduler({"atlas": (old.bands, old.sheets)}, len(meta["scheduler"]["atlas"]))
+    queues.restore(meta["scheduler"])
+    moved = queues.moved({"atlas": (new.bands, new.sheets)}, lambda layer: warp_layer(layer, old, new))
+    return {**arrays, "fold": moved.fold("atlas").relation}, {**meta, "scheduler": moved.state()}
 
 
 def latest_checkpoint(folder: RunFolder, before: int | None = None) -> tuple[Path | None, list[str]]:

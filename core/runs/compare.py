@@ -7,7 +7,7 @@ from typing import Any
 from core.runs.journal import read_records
 from core.runs.store import RunFolder
 
-IDENTITY = ("id", "created", "schema")
+IDENTITY = ("id", "created", "schema", "backend_reason")  # no settings
 
 
 def summary(folder: RunFolder) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "validation": validation[-1]["bits"] if validation else None,
         "final": final[-1]["bits"] if final else None,
         "interval": final[-1]["interval"] if final else None,
+        "peak_bytes": max((r.get("measured", {}).get("peak_bytes", 0) for r in by_split["train"]), default=0) or None,
         "patches": sum(r.get("kind") == "patch" for r in inputs), "broken_lines": bad,
         "baselines": record["baselines"],
     }

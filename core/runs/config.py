@@ -31,6 +31,8 @@ class RunConfig:
     ----------
     paths : tuple of str
         Text to learn from, as `core.data.read_corpus` takes it, absolute.
+    backend : str
+        As `core.backends.choose` takes it; run.json holds what it chose, and `backend_reason` why.
     rate : float
         Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
     clip : float
@@ -39,6 +41,8 @@ class RunConfig:
         Steps between looks at the field, validation losses, samples, checkpoints and parameter digests.
     capacity : int
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
+    recompute : bool
+        Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
     """
 
     paths: tuple[str, ...]
@@ -59,6 +63,7 @@ class RunConfig:
     checkpoint_every: int = 100
     digest_every: int = 25
     capacity: int = 8
+    recompute: bool = False
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -82,7 +87,9 @@ class RunConfig:
             value = getattr(config, field.name)
             if field.type == "int" and type(value) is not int:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
-            if field.name not in ("seed",) and isinstance(value, (int, float)) and not value > 0:
+            if field.type == "bool" and type(value) is not bool:
+                raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
+            if field.name not in ("seed", "recompute") and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         return config
 

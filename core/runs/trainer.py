@@ -10,7 +10,9 @@ is thereby the whole replay script: it says what was asked for and at which step
 from __future__ import annotations
 
 import json
+import logging
 import math
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 
 from core.array import Array, asarray, grad
 from core.atlas import Chart, ZAtlas
-from core.backends import open_backend, use_backend
+from core.backends import choose, open_backend, use_backend
 from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
 from core.evaluate import BATCH, evaluate, losses
@@ -46,6 +48,7 @@ from core.trace import Ceilings, Trace, measure_ceilings
 from core.tuning import chosen
 from core.zmetrics import LONGEST, read_z
 
+log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 PAUSE_SECONDS = 0.05
@@ -56,10 +59,11 @@ XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
+    name, reason = choose(config.backend)
     corpus = read_corpus(list(config.paths), window=config.window)
-    backend = open_backend(config.backend, threads=config.threads)
+    backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
-        **config.to_json(),
+        **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "train": len(corpus.train), "validation": len(corpus.validation),
@@ -94,6 +98,7 @@ class Trainer:
                  on_row: Callable[[Row], None] | None = None, trace_steps: int = 0) -> None:
         record = folder.read_config()
         self.folder, self.config, self.on_row = folder, RunConfig.from_json(record), on_row
+        self.backend_reason = record.get("backend_reason", "not recorded")
         self.until = min(self.config.steps if until is None else until, self.config.steps)
         self.corpus = open_corpus(record)
         self.model, self.frame = self.config.build(self.corpus), ZFrame.from_json(record["frame"])
@@ -171,6 +176,7 @@ class Trainer:
         RunError
             The loss is no longer finite, a recomputed row departs from the recorded one, or the disk refuses.
         """
+        log.info("run %s on %s (%s), from step %d", self.folder.id, self.config.backend, self.backend_reason, self.step)
         heart = Heartbeat(self.folder)
         heart.beat(self.step)
         try:
@@ -253,16 +259,13 @@ class Trainer:
         began, n = time.perf_counter(), self.step + 1
         look = n % self.config.field_every == 0
         tokens = self._batch(n)
-        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]),
-                                         self.model.initial_state(self.config.batch),
-                                         frame=self.frame, gains=gains(self.fold))
-        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
-        wanted = [*self.parameters.values(), *([tapped] if look else [])]
-        grads = grad(loss, wanted)
-        named = dict(zip(self.parameters, grads, strict=False))
-        clipped, norm = clip_by_norm(named, self.config.clip)
+        self.backend.memory.restart()
+        loss, grads, seen = self._gradients(tokens, look)
+        clipped, norm = clip_by_norm(grads, self.config.clip)
+        del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
         self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        del clipped
         self.backend.flush()
         value = float(loss)
         if not math.isfinite(value):
@@ -272,13 +275,13 @@ class Trainer:
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
         if look:
-            row |= self._look(tapped, grads[-1])
+            row |= self._look(*seen)
         if n % self.config.digest_every == 0 or n == self.config.steps:
             row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
                              "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
-                           "characters_per_second": tokens[:, 1:].size / seconds,
+                           "characters_per_second": tokens[:, 1:].size / seconds, **self._memory(),
                            **({"residency": self.backend.residency()} if look else {})}
         self._emit(row)
         if n % self.config.evaluate_every == 0 or n == self.config.steps:
@@ -287,6 +290,27 @@ class Trainer:
             self._write_sample(n)
         if n % self.config.checkpoint_every == 0:
             self._checkpoint()
+
+    def _gradients(self, tokens: NDArray[np.int32], look: bool) -> tuple[Array, dict[str, Array], list[Array]]:
+        """Loss, its gradients, and for a look activation and gradient at the tap.
+
+        The tape ends here: with it every activation would live until the end of the step, not until its last reader.
+        """
+        c = self.config
+        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]), self.model.initial_state(c.batch),
+                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute)
+        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
+        grads = grad(loss, [*self.parameters.values(), *([tapped] if look else [])])
+        named = dict(zip(self.parameters, grads, strict=False))
+        return loss.detach(), named, [tapped.detach(), grads[-1]] if look else []
+
+    def _memory(self) -> Row:
+        """Most bytes of live buffers in this step; on the CPU also the process's largest resident set so far."""
+        found = {"peak_bytes": self.backend.memory.peak}
+        if self.backend.name == "cpu":
+            unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) counts kilobytes, macOS bytes
+            found["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return found
 
     def _batch(self, step: int) -> NDArray[np.int32]:
         """Windows [N, T + 1] at random places of the training part."""
@@ -420,4 +444,5 @@ def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     Trainer(RunFolder(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else None).run()

@@ -12,6 +12,7 @@ log decides between a cancel and a begin that meet.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -340,4 +341,5 @@ def _take_lock(root: Path) -> int | None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to worker.log
     work(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)

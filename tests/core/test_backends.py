@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 from core import backends
+from core.array import Array
+from core.backends import Buffer
+from core.backends.queue import LaunchQueue
 from core.errors import BackendError
+from core.functions import exp
 
 
 @pytest.fixture
@@ -37,3 +42,13 @@ def test_argument_before_environment_before_probing(monkeypatch: pytest.MonkeyPa
     assert backends.choose("cpu") == ("cpu", "argument")
     monkeypatch.setenv("ZSPACE_BACKEND", "cpu")
     assert backends.choose("auto") == ("cpu", "ZSPACE_BACKEND")
+
+
+def test_a_primitive_that_a_backend_lacks_is_an_error_naming_both() -> None:
+    class Half(LaunchQueue):
+        name = "half"
+
+    x = Array(Half({}, ["add"]), Buffer(np.ones(3)), (3,), np.dtype(np.float64))  # type: ignore[arg-type]
+    assert (x + x).shape == (3,)
+    with pytest.raises(BackendError, match="backend 'half' has no kernel for 'exp'"):
+        exp(x)

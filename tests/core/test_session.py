@@ -137,13 +137,14 @@ def test_numpy_and_dlpack_speak_to_it() -> None:
     x = signal(11, 6, 4)
     z = st.lift(x, WIDE, np.float64)
     for got, want in ((np.tanh(z), np.tanh(x)), (np.add(z, 1.5), x + 1.5), (np.matmul(z, x.T), x @ x.T),
-                      (np.sum(z, axis=0), x.sum(0)), (np.mean(z), x.mean()), (np.transpose(z), x.T), (-z, -x)):
+                      (np.sum(z, axis=1, keepdims=True), x.sum(1, keepdims=True)), (np.sin(z), np.sin(x)),
+                      (np.transpose(z), x.T), (-z, -x)):
         assert isinstance(got, st.ZTensor)
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
     np.testing.assert_array_equal(np.asarray(z), x)
     np.testing.assert_array_equal(np.from_dlpack(z), x)
-    with pytest.raises(TypeError, match=r"numpy\.sin .* use \.numpy\(\)"):
-        np.sin(z)
+    with pytest.raises(TypeError, match=r"numpy\.arctan .* use \.numpy\(\)"):
+        np.arctan(z)
     with pytest.raises(TypeError, match=r"numpy\.linalg|numpy\.svd"):
         np.linalg.svd(z)
 

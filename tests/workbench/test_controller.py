@@ -32,7 +32,7 @@ def test_a_run_is_queued_with_what_was_asked(texts: Path, tmp_path: Path) -> Non
     item = next(i for i in controller.queue.items() if i.id == number)
     assert item.settings is not None
     assert {k: item.settings[k] for k in ("preset", "seed", "steps", "backend")} == {
-        "preset": "small", "seed": 3, "steps": 12, "backend": "cpu"}
+        "preset": "small", "seed": 3, "steps": 12, "backend": "auto"}
     assert item.settings["paths"] == [str(texts / "tide")]
 
 

@@ -17,6 +17,7 @@ from core.array import asarray
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
+from core.runs.compare import summary
 from core.runs.control import paint, send
 from core.runs.events import comparable
 from core.runs.journal import Journal, read_records
@@ -259,3 +260,32 @@ def test_a_recomputed_row_that_departs_stops_the_run(make_run: Make) -> None:
     with pytest.raises(RunError, match="step 11, field 'loss' departs"):
         run(folder)
     assert folder.status() == "failed"
+
+
+def test_recomputed_blocks_change_no_row_and_hold_less(make_run: Callable[..., RunFolder]) -> None:
+    rows, peaks = [], []
+    for recompute in (False, True):
+        run = make_run(steps=6, window=128, recompute=recompute)
+        Trainer(run).run()
+        found = [r for r in read_records(run.metrics)[0] if r["split"] == "train"]
+        rows.append([comparable(r) for r in found])
+        peaks.append(max(r["measured"]["peak_bytes"] for r in found))
+        assert summary(run)["peak_bytes"] == peaks[-1]
+        assert all(r["measured"]["peak_resident_bytes"] > r["measured"]["peak_bytes"] for r in found)
+    assert rows[0] == rows[1]
+    assert peaks[1] < 0.8 * peaks[0]
+
+
+def test_the_choice_of_backend_and_its_reason_are_recorded(
+    make_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("ZSPACE_BACKEND", "cpu")
+    run = make_run(backend="auto", steps=2)
+    record = run.read_config()
+    assert (record["backend"], record["backend_reason"]) == ("cpu", "ZSPACE_BACKEND")
+    caplog.set_level("INFO", "core.runs.trainer")
+    Trainer(run).run()
+    assert f"run {run.id} on cpu (ZSPACE_BACKEND), from step 0" in caplog.messages
+    assert make_run(steps=2).read_config()["backend_reason"] == "argument"
+    with pytest.raises(RunError, match="recompute is 1: it must be true or false"):
+        make_run(recompute=1)

@@ -120,7 +120,8 @@ def test_two_runs_are_worked_through_in_order_by_one_worker(queue: WorkQueue, se
     assert not queue.ensure_worker()
     assert {f.id for f in RunStore(queue.root).list()} == {f.id for f in folders}
     assert WorkQueue(queue.root).items() == queue.items()
-    assert (queue.root / "worker.log").read_bytes() == b""
+    assert (queue.root / "worker.log").read_text().splitlines() == [
+        f"run {f.id} on cpu (argument), from step 0" for f in folders]
 
 
 @pytest.mark.parametrize(("changes", "message"), [
