@@ -84,16 +84,29 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 
 
 def _sum(backend: CpuBackend, launch: Launch, x: A) -> A:
-    """Two-level sum: a plain running sum over thousands of float32 rows would lose digits."""
-    axis = launch.params["axis"]
-    if axis == tuple(range(len(axis))) and x.ndim > len(axis) and x.size:
-        rows, tail = math.prod(x.shape[: len(axis)]), x.shape[len(axis) :]
-        group = math.isqrt(rows) or 1
-        flat = np.ascontiguousarray(x).reshape(rows, -1)
-        cut = rows - rows % group
-        out = flat[:cut].reshape(-1, group, flat.shape[1]).sum(axis=1).sum(axis=0) + flat[cut:].sum(axis=0)
-        return np.asarray(out, launch.dtype).reshape(launch.shape if launch.params["keepdims"] else tail)
-    return np.asarray(np.sum(x, axis=axis, keepdims=launch.params["keepdims"]), launch.dtype)
+    """Sums of rows, of columns or of all, in parts that the shape alone decides, not the number of threads."""
+    axis, count = launch.params["axis"], len(launch.params["axis"])
+    if not (x.size and count) or axis not in (tuple(range(count)), tuple(range(x.ndim - count, x.ndim))):
+        return np.asarray(np.sum(x, axis=axis, keepdims=launch.params["keepdims"]), launch.dtype)
+    flat = np.ascontiguousarray(x)
+    if count == x.ndim:
+        return _sum_rows(backend, _sum_rows(backend, flat.reshape(math.gcd(x.size, 1 << 10), -1))[None]).reshape(
+            launch.shape)
+    if axis[0]:
+        return _sum_rows(backend, flat.reshape(math.prod(x.shape[:-count]), -1)).reshape(launch.shape)
+    flat = flat.reshape(math.prod(x.shape[:count]), -1)
+    group = math.isqrt(len(flat))  # two levels: a plain running sum over thousands of rows would lose digits
+    cut = len(flat) - len(flat) % group
+    groups = flat[:cut].reshape(-1, group, flat.shape[1])
+    parts = np.empty((len(groups), flat.shape[1]), x.dtype)
+    backend.map(lambda s: np.add.reduce(groups[s], axis=1, out=parts[s]), backend.chunks(len(groups), x.nbytes))
+    return (parts.sum(axis=0) + flat[cut:].sum(axis=0)).reshape(launch.shape)
+
+
+def _sum_rows(backend: CpuBackend, x: A) -> A:
+    out = np.empty(len(x), x.dtype)
+    backend.map(lambda s: loops.sum_rows(x[s], out[s]), backend.chunks(len(x), x.nbytes))
+    return out
 
 
 def _max(backend: CpuBackend, launch: Launch, x: A) -> A:

@@ -94,6 +94,19 @@ def causal_conv_dw(g: Any, x: Any, tail: Any, dilation: int, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
+def sum_rows(x: Any, out: Any) -> None:
+    """out[i] = sum over c of x[i, c], parts of 1024 first: their sum in float64 keeps the digits of long rows."""
+    for i in range(x.shape[0]):
+        total = 0.0
+        for start in range(0, x.shape[1], 1024):
+            part = x.dtype.type(0)
+            for c in range(start, min(start + 1024, x.shape[1])):
+                part += x[i, c]
+            total += part
+        out[i] = total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
 def rms_norm(x: Any, w: Any, out: Any) -> None:
     """y = x / sqrt(mean(x^2) + eps) * w."""
     for i in range(x.shape[0]):

@@ -196,7 +196,8 @@ def test_threads_do_not_change_a_bit() -> None:
     for threads in (1, 2, 3):
         b = open_backend("cpu", threads=threads)
         a = asarray(x, backend=b)
-        results.append([(a @ asarray(w, backend=b)).numpy(), apply("rms_norm_dw", a, a).numpy(), a.sum(0).numpy()])
+        results.append([y.numpy() for y in (a @ asarray(w, backend=b), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1),
+                                            a.sum())])
     for other in results[1:]:
         for got, want in zip(other[1:], results[0][1:], strict=True):
             np.testing.assert_array_equal(got, want)
