@@ -15,6 +15,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from core.backends import cpu_loops as loops
+from core.backends import cpu_math
+from core.backends.cpu_math import in_float32
 from core.backends.layout import LAYOUT
 from core.random import Philox
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
 
 A = NDArray[Any]
+SUM_BYTES = 1 << 20  # below, NumPy's sum on one thread is done before a second one would start
 
 
 def _affine(out: A, x: A, *, scale: float, shift: float) -> None:
@@ -63,7 +66,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "abs": lambda out, x: np.abs(x, out=out),
     "sin": lambda out, x: np.sin(x, out=out),
     "cos": lambda out, x: np.cos(x, out=out),
-    "softplus": lambda out, x: np.logaddexp(0, x, out=out),
+    "softplus": in_float32(cpu_math.softplus, lambda out, x: np.logaddexp(0, x, out=out)),
     "nonfinite": lambda out, x: np.subtract(1, np.isfinite(x), out=out),
     "where": _where,
     "add": lambda out, a, b: np.add(a, b, out=out),
@@ -71,29 +74,42 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "mul": lambda out, a, b: np.multiply(a, b, out=out),
     "div": lambda out, a, b: np.divide(a, b, out=out),
     "affine": _affine,
-    "exp": lambda out, x: np.exp(x, out=out),
+    "exp": in_float32(cpu_math.exp, lambda out, x: np.exp(x, out=out)),
     "log": lambda out, x: np.log(x, out=out),
     "sqrt": lambda out, x: np.sqrt(x, out=out),
-    "tanh": lambda out, x: np.tanh(x, out=out),
-    "sigmoid": _sigmoid,
-    "silu": _silu,
-    "silu_grad": _silu_grad,
+    "tanh": in_float32(cpu_math.tanh, lambda out, x: np.tanh(x, out=out)),
+    "sigmoid": in_float32(cpu_math.sigmoid, _sigmoid),
+    "silu": in_float32(cpu_math.silu, _silu),
+    "silu_grad": in_float32(cpu_math.silu_grad, _silu_grad),
     "greater": lambda out, a, b: np.greater(a, b, out=out, casting="unsafe"),
     "maximum": lambda out, a, b: np.maximum(a, b, out=out),
 }
 
 
 def _sum(backend: CpuBackend, launch: Launch, x: A) -> A:
-    """Two-level sum: a plain running sum over thousands of float32 rows would lose digits."""
-    axis = launch.params["axis"]
-    if axis == tuple(range(len(axis))) and x.ndim > len(axis) and x.size:
-        rows, tail = math.prod(x.shape[: len(axis)]), x.shape[len(axis) :]
-        group = math.isqrt(rows) or 1
-        flat = np.ascontiguousarray(x).reshape(rows, -1)
-        cut = rows - rows % group
-        out = flat[:cut].reshape(-1, group, flat.shape[1]).sum(axis=1).sum(axis=0) + flat[cut:].sum(axis=0)
-        return np.asarray(out, launch.dtype).reshape(launch.shape if launch.params["keepdims"] else tail)
-    return np.asarray(np.sum(x, axis=axis, keepdims=launch.params["keepdims"]), launch.dtype)
+    """Sums of rows, of columns or of all, in parts that the shape alone decides, not the number of threads."""
+    axis, count = launch.params["axis"], len(launch.params["axis"])
+    if x.size and 0 < count < x.ndim and axis == tuple(range(count)):
+        flat = np.ascontiguousarray(x).reshape(math.prod(x.shape[:count]), -1)
+        group = math.isqrt(len(flat))  # two levels: a plain running sum over thousands of rows would lose digits
+        cut = len(flat) - len(flat) % group
+        groups = flat[:cut].reshape(-1, group, flat.shape[1])
+        parts = np.empty((len(groups), flat.shape[1]), x.dtype)
+        backend.map(lambda s: np.add.reduce(groups[s], axis=1, out=parts[s]),
+                    backend.chunks(len(groups), x.nbytes >> 4))
+        return (parts.sum(axis=0) + flat[cut:].sum(axis=0)).reshape(launch.shape)
+    if not count or x.nbytes < SUM_BYTES or axis != tuple(range(x.ndim - count, x.ndim)):
+        return np.asarray(np.sum(x, axis=axis, keepdims=launch.params["keepdims"]), launch.dtype)
+    if count == x.ndim:
+        parts = _sum_rows(backend, np.ascontiguousarray(x).reshape(math.gcd(x.size, 1 << 10), -1))
+        return np.asarray(parts.sum()).reshape(launch.shape)
+    return _sum_rows(backend, np.ascontiguousarray(x).reshape(math.prod(x.shape[:-count]), -1)).reshape(launch.shape)
+
+
+def _sum_rows(backend: CpuBackend, x: A) -> A:
+    out = np.empty(len(x), x.dtype)
+    backend.map(lambda s: loops.sum_rows(x[s], out[s]), backend.chunks(len(x), x.nbytes))
+    return out
 
 
 def _max(backend: CpuBackend, launch: Launch, x: A) -> A:

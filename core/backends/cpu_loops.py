@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from core.backends.cpu_math import exp_of
 from core.primitives import EPSILON
 
 
@@ -91,6 +92,19 @@ def causal_conv_dw(g: Any, x: Any, tail: Any, dilation: int, out: Any) -> None:
                 else:
                     for c in range(g.shape[2]):
                         out[n, k, c] += g[n, t, c] * tail[n, tail.shape[1] + t - lag, c]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def sum_rows(x: Any, out: Any) -> None:
+    """out[i] = sum over c of x[i, c], parts of 1024 first: their sum in float64 keeps the digits of long rows."""
+    for i in range(x.shape[0]):
+        total = 0.0
+        for start in range(0, x.shape[1], 1024):
+            part = x.dtype.type(0)
+            for c in range(start, min(start + 1024, x.shape[1])):
+                part += x[i, c]
+            total += part
+        out[i] = total
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
@@ -188,6 +202,23 @@ def scatter_along(rows: Any, index: Any, out: Any) -> None:
             out[i, index[i, j]] += rows[i, j]
 
 
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _greatest(row: Any) -> Any:
+    """Which of several values wins where there is NaN is open: its own term makes the sum of exponentials NaN."""
+    top = row[0]
+    for j in range(1, row.shape[0]):
+        top = row[j] if row[j] > top else top
+    return top
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _sum_exp(row: Any, top: Any) -> Any:
+    total = row.dtype.type(0)
+    for j in range(row.shape[0]):
+        total += exp_of(row[j] - top)
+    return total
+
+
 @njit(cache=True, nogil=True)
 def cross_entropy(logits: Any, targets: Any, out: Any) -> None:
     """log sum exp(logits) - logits[target], in nats; a target outside the vocabulary gives NaN."""
@@ -195,30 +226,30 @@ def cross_entropy(logits: Any, targets: Any, out: Any) -> None:
         if targets[i] < 0 or targets[i] >= logits.shape[1]:
             out[i] = np.nan
             continue
-        top = logits[i, 0]
-        for j in range(1, logits.shape[1]):
-            if not logits[i, j] <= top:  # also taken by NaN, which must propagate
-                top = logits[i, j]
-        total = 0.0
-        for j in range(logits.shape[1]):
-            total += math.exp(logits[i, j] - top)
-        out[i] = math.log(total) + top - logits[i, targets[i]]
+        top = _greatest(logits[i])
+        out[i] = math.log(np.float64(_sum_exp(logits[i], top))) + top - logits[i, targets[i]]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _exp_row(row: Any, top: Any, out: Any) -> Any:
+    """exp(row - top) into out, and their sum."""
+    total = row.dtype.type(0)
+    for j in range(row.shape[0]):
+        out[j] = exp_of(row[j] - top)
+        total += out[j]
+    return total
 
 
 @njit(cache=True, nogil=True)
 def cross_entropy_grad(g: Any, logits: Any, targets: Any, out: Any) -> None:
-    """g (softmax(logits) - one-hot(target))."""
+    """g (softmax(logits) - one-hot(target)); a target outside the vocabulary gives NaN."""
     for i in range(logits.shape[0]):
-        top = logits[i, 0]
-        for j in range(1, logits.shape[1]):
-            if not logits[i, j] <= top:
-                top = logits[i, j]
-        total = 0.0
+        if targets[i] < 0 or targets[i] >= logits.shape[1]:
+            out[i] = np.nan
+            continue
+        scale = g[i] / _exp_row(logits[i], _greatest(logits[i]), out[i])
         for j in range(logits.shape[1]):
-            out[i, j] = math.exp(logits[i, j] - top)
-            total += out[i, j]
-        for j in range(logits.shape[1]):
-            out[i, j] = g[i] * out[i, j] / total
+            out[i, j] *= scale
         out[i, targets[i]] -= g[i]
 
 

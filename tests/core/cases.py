@@ -66,7 +66,9 @@ CASES: dict[str, list[Case]] = {
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
             for k in (False, True)] + [Case(((0, 4),), {"axis": (0,), "keepdims": False}),
                                        Case(((8191, 3),), {"axis": (0,), "keepdims": False}),
-                                       Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
+                                       Case(((3, 1031),), {"axis": (1,), "keepdims": False}),
+                                       Case(((1031, 300),), {"axis": (1,), "keepdims": True}),
+                                       Case(((1031, 300),), {"axis": (0, 1), "keepdims": False})],
     "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)]
     + [Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
     "matmul": [Case(((5, 3) if ta else (3, 5), (7, 5) if tb else (5, 7)), {"ta": ta, "tb": tb})

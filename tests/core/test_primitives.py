@@ -136,7 +136,8 @@ def test_non_contiguous_input(name: str, backend: Backend) -> None:
                                   "causal_conv", "linear_recurrence", "cross_entropy", "layer_norm",
                                   "complex_recurrence", "complex_mul", "rfft", "irfft", "unfold2d", "where",
                                   "softplus", "nonfinite"])
-def test_non_finite_values_propagate(name: str, bad: float, backend: Backend) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_non_finite_values_propagate(name: str, bad: float, dtype: Any, backend: Backend) -> None:
     if backend.name == "wgpu":
         pytest.skip("WGSL may assume that there are no NaN and no infinities; nonfinite tells by bits")
     case = CASES[name][0]
@@ -144,7 +145,7 @@ def test_non_finite_values_propagate(name: str, bad: float, backend: Backend) ->
     values[0].flat[0] = bad
     with np.errstate(all="ignore"):
         want = reference.REFERENCE[name](*values, **case.params)
-        got = apply(name, *put(values, np.float64, backend), **case.params).numpy()
+        got = apply(name, *put(values, dtype, backend), **case.params).numpy()
     if name in ("rfft", "irfft"):  # libraries differ in what else they spoil
         assert not np.isfinite(got[~np.isfinite(want)]).any()
         assert not np.isfinite(want).all()
@@ -191,12 +192,15 @@ def test_mixing_types_is_refused(backend: Backend) -> None:
 
 def test_threads_do_not_change_a_bit() -> None:
     rng = np.random.default_rng(8)
-    x, w = rng.standard_normal((512, 192)).astype(np.float32), rng.standard_normal((192, 96)).astype(np.float32)
+    x, w = rng.standard_normal((2048, 192)).astype(np.float32), rng.standard_normal((192, 96)).astype(np.float32)
     results = []
+    targets = rng.integers(0, 192, len(x)).astype(np.int32)
     for threads in (1, 2, 3):
         b = open_backend("cpu", threads=threads)
-        a = asarray(x, backend=b)
-        results.append([(a @ asarray(w, backend=b)).numpy(), apply("rms_norm_dw", a, a).numpy(), a.sum(0).numpy()])
+        a, g, t = asarray(x, backend=b), asarray(x[:, 0].copy(), backend=b), asarray(targets, backend=b)
+        results.append([y.numpy() for y in (
+            a @ asarray(w, backend=b), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1), a.sum(), apply("silu", a),
+            apply("cross_entropy", a, t), apply("cross_entropy_grad", g, a, t))])
     for other in results[1:]:
         for got, want in zip(other[1:], results[0][1:], strict=True):
             np.testing.assert_array_equal(got, want)

@@ -1,0 +1,35 @@
+"""The float32 polynomials of the CPU backend: relative errors, and the ends of the range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core import reference
+from core.backends import cpu_math
+
+TINY = np.finfo(np.float32).tiny
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh", "silu", "softplus"])
+def test_errors_are_below_a_millionth_of_the_value(name: str) -> None:
+    x = np.concatenate([np.linspace(-a, a, 100_001) for a in (88, 1, 1e-3)]).astype(np.float32)
+    want = reference.REFERENCE[name](x.astype(np.float64))
+    got = cpu_math.ufunc(getattr(cpu_math, name), 1)(x)
+    assert (np.abs(got - want) <= 1e-6 * np.maximum(np.abs(want), TINY)).all()
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh", "silu", "softplus"])
+def test_the_ends_of_the_range(name: str) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 200, -200, 88.73, -103.9, 3e38, -3e38], np.float32)
+    with np.errstate(all="ignore"):
+        want = reference.REFERENCE[name](x.astype(np.float64)).astype(np.float32)
+        got = cpu_math.ufunc(getattr(cpu_math, name), 1)(x)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=TINY)
+
+
+def test_strides_and_broadcasting() -> None:
+    g, x = np.ones((1, 5), np.float32), np.linspace(-4, 4, 40, dtype=np.float32).reshape(4, 10)[:, ::2]
+    out = np.zeros((4, 10), np.float32)[:, 1::2]
+    cpu_math.ufunc(cpu_math.silu_grad, 2)(g, x, out=out)
+    np.testing.assert_allclose(out, reference.silu_grad(g.astype(np.float64), x.astype(np.float64)), rtol=0, atol=1e-6)
