@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from core.backends import cpu_loops as loops
 from core.backends import cpu_math
 from core.backends.cpu_math import in_float32
+from core.backends.cpu_random import RANDOM
 from core.backends.layout import LAYOUT
-from core.random import Philox
 
 if TYPE_CHECKING:
     from core.backends.cpu import CpuBackend
@@ -283,16 +283,6 @@ def _unfold2d(backend: CpuBackend, launch: Launch, x: A) -> A:
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(launch.shape)
 
 
-def _random(draw: str) -> Callable[..., A]:
-    def kernel(backend: CpuBackend, launch: Launch) -> A:
-        p = launch.params
-        low, high = p["key"]
-        values = getattr(Philox(low | high << 32), draw)(p["stream"], p["step"], launch.shape)
-        return values.view(np.int32) if draw == "bits" else values.astype(launch.dtype)
-
-    return kernel
-
-
 def _flat(x: A) -> A:
     """Rows of the last axis, contiguous."""
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
@@ -300,6 +290,7 @@ def _flat(x: A) -> A:
 
 KERNELS: dict[str, Callable[..., A]] = {
     **LAYOUT,
+    **RANDOM,
     "cast": lambda backend, launch, x: x.astype(launch.dtype),
     "sum": _sum,
     "max": _max,
@@ -325,8 +316,5 @@ KERNELS: dict[str, Callable[..., A]] = {
     "irfft": _irfft,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "random_bits": _random("bits"),
-    "random_uniform": _random("uniform"),
-    "random_normal": _random("normal"),
     "sheet_weight": _sheet_weight,
 }

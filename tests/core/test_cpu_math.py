@@ -1,4 +1,4 @@
-"""The float32 polynomials of the CPU backend: relative errors, and the ends of the range."""
+"""The CPU backend's float32 polynomials: relative errors, the ends of the range. And its draws: the host's bits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core import reference
-from core.backends import cpu_math
+from core.array import apply
+from core.backends import cpu_math, open_backend, use_backend
+from core.random import Philox
 
 TINY = np.finfo(np.float32).tiny
 
@@ -33,3 +35,11 @@ def test_strides_and_broadcasting() -> None:
     out = np.zeros((4, 10), np.float32)[:, 1::2]
     cpu_math.ufunc(cpu_math.silu_grad, 2)(g, x, out=out)
     np.testing.assert_allclose(out, reference.silu_grad(g.astype(np.float64), x.astype(np.float64)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_draws_of_many_blocks_equal_the_host_s(draw: str) -> None:
+    shape = (3, 100_001)
+    with use_backend(open_backend("cpu", threads=2)):
+        got = apply(f"random_{draw}", key=(5, 7), stream=3, step=2**33 + 1, shape=shape, dtype="float32").numpy()
+    np.testing.assert_array_equal(got, getattr(Philox(5 | 7 << 32), draw)(3, 2**33 + 1, shape).astype(np.float32))
