@@ -203,6 +203,7 @@ def test_threads_do_not_change_a_bit() -> None:
             results.append([y.numpy() for y in (
                 a @ asarray(w), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1), a.sum(), apply("silu", a),
                 apply("cross_entropy", a, t), apply("cross_entropy_grad", g, a, t),
+                apply("take", a, t), apply("scatter_add", a, t, rows=192), apply("argsort", a, descending=True),
                 apply("random_uniform", **draw), apply("random_normal", **draw))])
     for other in results[1:]:
         for got, want in zip(other[1:], results[0][1:], strict=True):

@@ -1,4 +1,4 @@
-"""The CPU backend's float32 polynomials: relative errors, the ends of the range. And its draws: the host's bits."""
+"""What the CPU backend does in its own way: polynomials in float32, draws in blocks, sorts of value and place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core import reference
-from core.array import apply
+from core.array import apply, asarray
 from core.backends import cpu_math, open_backend, use_backend
 from core.random import Philox
 
@@ -43,3 +43,12 @@ def test_draws_of_many_blocks_equal_the_host_s(draw: str) -> None:
     with use_backend(open_backend("cpu", threads=2)):
         got = apply(f"random_{draw}", key=(5, 7), stream=3, step=2**33 + 1, shape=shape, dtype="float32").numpy()
     np.testing.assert_array_equal(got, getattr(Philox(5 | 7 << 32), draw)(3, 2**33 + 1, shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_argsort_keeps_ties_and_puts_nan_last(descending: bool) -> None:
+    x = np.round(np.random.default_rng(0).standard_normal((300, 500))).astype(np.float32)
+    x[3, :6] = np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0
+    backend = open_backend("cpu", threads=2)
+    got = apply("argsort", asarray(x, backend=backend), descending=descending).numpy()
+    np.testing.assert_array_equal(got, np.argsort(-x if descending else x, -1, stable=True))
