@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from core.backends import Buffer, cpu_loops, cpu_math
+from core.backends import Buffer, cpu_loops, cpu_math, cpu_random
 from core.backends.cpu_kernels import ELEMENTWISE, KERNELS
 from core.backends.queue import Launch, LaunchQueue
 from core.primitives import Shape
@@ -100,7 +100,7 @@ class CpuBackend(LaunchQueue):
 
     def residency(self) -> dict[str, int]:
         """How many loops Numba has compiled or loaded in this process, one a combination of types."""
-        loops = vars(cpu_loops).values()
+        loops = [*vars(cpu_loops).values(), cpu_random.philox]
         return {"kernels": sum(len(loop.signatures) for loop in loops if hasattr(loop, "signatures"))
                 + cpu_math.ufunc.cache_info().currsize}
 

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from core.backends import cpu_loops as loops
 from core.backends import cpu_math
 from core.backends.cpu_math import in_float32
+from core.backends.cpu_random import RANDOM
 from core.backends.layout import LAYOUT
-from core.random import Philox
 
 if TYPE_CHECKING:
     from core.backends.cpu import CpuBackend
     from core.backends.queue import Launch
 
 A = NDArray[Any]
+SORT_BYTES = 1 << 18  # of a block
 SUM_BYTES = 1 << 20  # below, NumPy's sum on one thread is done before a second one would start
 
 
@@ -254,9 +255,11 @@ def _cross_entropy_grad(backend: CpuBackend, launch: Launch, g: A, logits: A, ta
 
 
 def _scatter_add(backend: CpuBackend, launch: Launch, g: A, index: A) -> A:
-    """Rows are added in the order of the index, so the sum repeats."""
+    """Rows are added in the order of the index, so the sum repeats; threads share the columns."""
     out = np.zeros(launch.shape, launch.dtype)
-    loops.scatter_add(g.reshape(index.size, -1), index.reshape(-1), out.reshape(len(out), -1))
+    rows, flat, table = g.reshape(index.size, -1), index.reshape(-1), out.reshape(len(out), -1)
+    backend.map(lambda s: loops.scatter_add(rows, flat, s.start, s.stop, table),
+                backend.chunks(table.shape[1], g.nbytes >> 2))
     return out
 
 
@@ -271,8 +274,28 @@ def _scatter_along(backend: CpuBackend, launch: Launch, g: A, index: A) -> A:
 
 
 def _argsort(backend: CpuBackend, launch: Launch, x: A) -> A:
-    order = np.argsort(-x if launch.params["descending"] else x, axis=-1, stable=True)
-    return order.astype(np.int32)
+    out = np.empty(launch.shape, np.int32)
+    if not x.size:
+        return out
+    rows, flat, descending = _flat(x), out.reshape(-1, x.shape[-1]), launch.params["descending"]
+
+    def work(i: int) -> None:
+        part = -rows[i : i + size] if descending else rows[i : i + size]
+        flat[i : i + size] = _order32(part) if part.dtype == np.float32 else np.argsort(part, stable=True)
+
+    size = max(1, SORT_BYTES // max(1, rows[0].nbytes))
+    backend.map(work, range(0, len(rows), size))
+    return out
+
+
+def _order32(x: A) -> A:
+    """Sorts value and place as one integer: faster than a stable argsort, and equal values keep their order."""
+    bits = (x + np.float32(0)).view(np.int32)  # -0 equals 0
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # the order of floats is now that of integers
+    bits[np.isnan(x)] = 0x7FFFFFFF  # last, whatever its sign
+    keys = bits.astype(np.int64) << 32 | np.arange(x.shape[-1])
+    keys.sort()
+    return keys.astype(np.int32)
 
 
 def _unfold2d(backend: CpuBackend, launch: Launch, x: A) -> A:
@@ -283,16 +306,6 @@ def _unfold2d(backend: CpuBackend, launch: Launch, x: A) -> A:
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(launch.shape)
 
 
-def _random(draw: str) -> Callable[..., A]:
-    def kernel(backend: CpuBackend, launch: Launch) -> A:
-        p = launch.params
-        low, high = p["key"]
-        values = getattr(Philox(low | high << 32), draw)(p["stream"], p["step"], launch.shape)
-        return values.view(np.int32) if draw == "bits" else values.astype(launch.dtype)
-
-    return kernel
-
-
 def _flat(x: A) -> A:
     """Rows of the last axis, contiguous."""
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
@@ -300,6 +313,7 @@ def _flat(x: A) -> A:
 
 KERNELS: dict[str, Callable[..., A]] = {
     **LAYOUT,
+    **RANDOM,
     "cast": lambda backend, launch, x: x.astype(launch.dtype),
     "sum": _sum,
     "max": _max,
@@ -325,8 +339,5 @@ KERNELS: dict[str, Callable[..., A]] = {
     "irfft": _irfft,
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
-    "random_bits": _random("bits"),
-    "random_uniform": _random("uniform"),
-    "random_normal": _random("normal"),
     "sheet_weight": _sheet_weight,
 }

@@ -254,8 +254,9 @@ def cross_entropy_grad(g: Any, logits: Any, targets: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def scatter_add(rows: Any, index: Any, out: Any) -> None:
-    """out[index[i]] += rows[i], i ascending."""
+def scatter_add(rows: Any, index: Any, start: int, stop: int, out: Any) -> None:
+    """out[index[i]] += rows[i] in columns start to stop, i ascending."""
     for i in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            out[index[i], c] += rows[i, c]
+        row, into = rows[i, start:stop], out[index[i], start:stop]
+        for c in range(row.shape[0]):
+            into[c] += row[c]

@@ -198,9 +198,13 @@ def test_threads_do_not_change_a_bit() -> None:
     for threads in (1, 2, 3):
         b = open_backend("cpu", threads=threads)
         a, g, t = asarray(x, backend=b), asarray(x[:, 0].copy(), backend=b), asarray(targets, backend=b)
-        results.append([y.numpy() for y in (
-            a @ asarray(w, backend=b), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1), a.sum(), apply("silu", a),
-            apply("cross_entropy", a, t), apply("cross_entropy_grad", g, a, t))])
+        draw = {"key": (7, 9), "stream": 1, "step": 2, "shape": (3, 100_001), "dtype": "float32"}
+        with use_backend(b):
+            results.append([y.numpy() for y in (
+                a @ asarray(w), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1), a.sum(), apply("silu", a),
+                apply("cross_entropy", a, t), apply("cross_entropy_grad", g, a, t),
+                apply("take", a, t), apply("scatter_add", a, t, rows=192), apply("argsort", a, descending=True),
+                apply("random_uniform", **draw), apply("random_normal", **draw))])
     for other in results[1:]:
         for got, want in zip(other[1:], results[0][1:], strict=True):
             np.testing.assert_array_equal(got, want)

@@ -1,4 +1,4 @@
-"""The float32 polynomials of the CPU backend: relative errors, and the ends of the range."""
+"""What the CPU backend does in its own way: polynomials in float32, draws in blocks, sorts of value and place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core import reference
-from core.backends import cpu_math
+from core.array import apply, asarray
+from core.backends import cpu_math, open_backend, use_backend
+from core.random import Philox
 
 TINY = np.finfo(np.float32).tiny
 
@@ -33,3 +35,20 @@ def test_strides_and_broadcasting() -> None:
     out = np.zeros((4, 10), np.float32)[:, 1::2]
     cpu_math.ufunc(cpu_math.silu_grad, 2)(g, x, out=out)
     np.testing.assert_allclose(out, reference.silu_grad(g.astype(np.float64), x.astype(np.float64)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_draws_of_many_blocks_equal_the_host_s(draw: str) -> None:
+    shape = (3, 100_001)
+    with use_backend(open_backend("cpu", threads=2)):
+        got = apply(f"random_{draw}", key=(5, 7), stream=3, step=2**33 + 1, shape=shape, dtype="float32").numpy()
+    np.testing.assert_array_equal(got, getattr(Philox(5 | 7 << 32), draw)(3, 2**33 + 1, shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_argsort_keeps_ties_and_puts_nan_last(descending: bool) -> None:
+    x = np.round(np.random.default_rng(0).standard_normal((300, 500))).astype(np.float32)
+    x[3, :6] = np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0
+    backend = open_backend("cpu", threads=2)
+    got = apply("argsort", asarray(x, backend=backend), descending=descending).numpy()
+    np.testing.assert_array_equal(got, np.argsort(-x if descending else x, -1, stable=True))
