@@ -23,8 +23,6 @@ from core import kernels
 from core.backends import Buffer
 from core.backends.queue import Launch, LaunchQueue
 from core.backends.wgpu_pool import Pool, Storage, View, row_major
-from core.backends.wgpu_shader import shader_module
-from core.backends.wgpu_stamps import Stamps
 from core.errors import BackendError
 from core.primitives import Primitive, Shape
 
@@ -39,6 +37,8 @@ except Exception as error:  # no library, no Vulkan loader and no adapter all en
 from core.backends import wgpu_rows, wgpu_signal
 from core.backends.wgpu_chain import BUFFERS, EXPRESSIONS, FIELDS, run_chain
 from core.backends.wgpu_kernels import KERNELS, copy
+from core.backends.wgpu_shader import shader_module
+from core.backends.wgpu_stamps import Stamps
 
 TYPES = {np.dtype(kind) for kind in ("float32", "int32", "float16")}
 SLOT = 4 * FIELDS  # bytes of one dispatch's uniforms: any device can bind them at a multiple of 256
