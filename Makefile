@@ -6,7 +6,7 @@ BIN := .venv/bin
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEBIAN := chromium fonts-dejavu-core fonts-liberation iproute2 libegl1 libvulkan1 mesa-vulkan-drivers
 
-.PHONY: serve test lint bench screenshots clean
+.PHONY: serve test long lint bench screenshots clean
 
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' || ($(ROOT) apt-get update -qq && $(ROOT) apt-get install -qq -y python3-venv)
@@ -29,6 +29,10 @@ lint: .venv/.tested
 
 test: lint
 	$(BIN)/pytest
+
+# what takes minutes: more kills of a training process, broken kernels in Chromium as well
+long: .venv/.tested
+	$(BIN)/pytest -m long
 
 # the README's pictures and those of every view, light and dark, wide and narrow, from a run over corpus/
 screenshots: .venv/.tested

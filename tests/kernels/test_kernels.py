@@ -73,6 +73,7 @@ def test_wgpu_shows_a_broken_kernel(device: Any, name: str, what: str, old: str,
     assert not all(case.passes(run_wgpu(device, source, case.launch)) for case in reversed(cases(name))), what
 
 
+@pytest.mark.long
 @broken
 def test_chromium_shows_a_broken_kernel(page: Any, name: str, what: str, old: str, new: str) -> None:
     def passes(case: Case) -> bool:
