@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NAMED = 4  # primitives of a chain that its name spells out
 COPY_BYTES = 64 << 20  # of the copy that says how fast memory is: more than any cache holds
+COPYING = 0.1  # seconds of such copies in a row, so that waiting for the device at their end does not count
 VIEWS = {"reshape", "transpose", "broadcast", "slice", "tap"}
 GATHERS = {"take", "take_along"}  # read of their first input what they give, not all of it
 
@@ -221,14 +222,20 @@ def timed(backend: Backend, call: Callable[[], object], launches: int) -> float:
     return clocked(backend, backend.sequence(call, launches), launches)
 
 
+def enough(sequence: Callable[[int], float], seconds: float, most: int = 1000) -> int:
+    """How many calls take so many seconds, by the second of two: the first warms up."""
+    sequence(1)
+    return max(1, min(most, int(seconds / sequence(1))))
+
+
 def measure_ceilings(backend: Backend, sequences: int = 5) -> Ceilings:
     """The best of a few copies of random values and of a few large products, on this device, now."""
     from core.array import asarray
 
     rng = np.random.default_rng(0)
     copy = backend.copier(rng.standard_normal(COPY_BYTES // 4, np.float32))
-    timed(backend, copy, 1)
-    seconds = min(timed(backend, copy, 10) for _ in range(sequences))
+    copies = enough(lambda k: timed(backend, copy, k), COPYING)
+    seconds = min(timed(backend, copy, copies) for _ in range(sequences))
     n, spent = 512, 0.0
     while spent < 0.02 and n < 8192:  # large enough to fill the device, small enough to wait for
         n *= 2

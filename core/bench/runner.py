@@ -20,12 +20,10 @@ from core.array import asarray
 from core.backends import Backend, available, open_backend, use_backend
 from core.bench.cases import CASES, Case
 from core.errors import BackendError
-from core.trace import COPY_BYTES, Ceilings, Trace, clocked, measure_ceilings, timed
+from core.trace import COPY_BYTES, COPYING, Ceilings, Trace, clocked, enough, measure_ceilings, timed
 
-LAUNCHES = 1000  # of a sequence at most: so many that waiting for the device at its end does not count
-SECONDS = 1.0  # as many as take this long
+SECONDS = 1.0  # of a sequence
 ROUNDS = 3
-COPIES = 10
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "cupy-cuda13x", "wgpu")
 
 
@@ -113,14 +111,15 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, c
                 kept = call()
         except BackendError as error:
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
-        launches = _launches(lambda k: timed(backend, call, k))
+        launches = enough(lambda k: timed(backend, call, k), SECONDS)
         found, notes = _peers(backend, case, drawn)
-        ours_in_turn, copies = backend.sequence(call, launches), backend.sequence(copy, COPIES)
+        copies = enough(lambda k: timed(backend, copy, k), COPYING)
+        ours_in_turn, copies_in_turn = backend.sequence(call, launches), backend.sequence(copy, copies)
         sequences: dict[str, Callable[[], float]] = {"ours": lambda: clocked(backend, ours_in_turn, launches),
-                                                     "copy": lambda: clocked(backend, copies, COPIES)}
+                                                     "copy": lambda: clocked(backend, copies_in_turn, copies)}
         for peer, run_peer in found.items():
             try:
-                k = _launches(run_peer)
+                k = enough(run_peer, SECONDS)
             except Exception as error:  # a peer that fails here is said to, and the others go on
                 notes.append(f"{peer}: {type(error).__name__}: {' '.join(str(error).split()):.100}")
             else:
@@ -139,12 +138,6 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, c
 
 def _bound(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     return lambda: function(*arguments)
-
-
-def _launches(sequence: Callable[[int], float]) -> int:
-    """How many make a sequence, after one to warm up."""
-    sequence(1)
-    return max(1, min(LAUNCHES, int(SECONDS / sequence(1))))
 
 
 def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dict[str, Callable[[int], float]],
