@@ -57,7 +57,7 @@ export class Bar {
     const why = facts?.backend_reason ?? ""
     const probed = why && !["argument", "ZSPACE_BACKEND"].includes(why) // nobody asked for it by name
     $("speed").dataset.tip = `${SPEED}${why && `; ${facts.backend} was taken ${probed ? `because ${why}` : `as the ${why} says`}`}`
-    $("speed").textContent = state.step_seconds ? [probed ? `${facts.backend}: ${why.split(":")[0]}` : facts?.backend, `${fixed(1000 * state.step_seconds, 1)} ms/step`, `${whole(state.characters_per_second)} char/s`].join(" · ") : ""
+    $("speed").textContent = state.step_seconds ? [facts?.backend, `${fixed(1000 * state.step_seconds, 1)} ms/step`, `${whole(state.characters_per_second)} char/s`].join(" · ") : ""
     const paused = this.status === "paused"
     const pause = $("do-pause"), stop = $("do-stop")
     pause.disabled = !this.alive
