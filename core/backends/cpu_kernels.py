@@ -164,7 +164,7 @@ def _linear_recurrence(backend: CpuBackend, launch: Launch, a: A, b: A, h0: A) -
 
 
 def _complex_recurrence(backend: CpuBackend, launch: Launch, a: A, b: A, h0: A) -> A:
-    loop: Callable[..., None] = loops.complex_reverse if launch.params["reverse"] else loops.recurrence
+    loop: Callable[..., None] = loops.recurrence_reverse if launch.params["reverse"] else loops.recurrence
     out = np.empty(launch.shape, launch.dtype)
     z, inputs = _joined(out), [_joined(x) for x in (a, b, h0)]
     backend.map(lambda s: loop(*(x[s] for x in inputs), z[s]), backend.chunks(len(z), a.nbytes))

@@ -26,7 +26,7 @@ def recurrence(a: Any, b: Any, h0: Any, out: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def recurrence_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
-    """s[t] = a[t+1] s[t+1] + b[t], s[T-1] = b[T-1]: the adjoint of `recurrence`."""
+    """s[t] = conj(a[t+1]) s[t+1] + b[t], s[T-1] = b[T-1]: the adjoint of `recurrence`."""
     last = a.shape[1] - 1
     for n in range(a.shape[0]):
         if last >= 0:
@@ -34,20 +34,7 @@ def recurrence_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
                 out[n, last, c] = b[n, last, c]
         for t in range(last - 1, -1, -1):
             for c in range(a.shape[2]):
-                out[n, t, c] = a[n, t + 1, c] * out[n, t + 1, c] + b[n, t, c]
-
-
-@njit(cache=True, nogil=True)
-def complex_reverse(a: Any, b: Any, h0: Any, out: Any) -> None:
-    """s[t] = conj(a[t+1]) s[t+1] + b[t]: the adjoint of `recurrence` over complex numbers."""
-    last = a.shape[1] - 1
-    for n in range(a.shape[0]):
-        if last >= 0:
-            for c in range(a.shape[2]):
-                out[n, last, c] = b[n, last, c]
-        for t in range(last - 1, -1, -1):
-            for c in range(a.shape[2]):
-                out[n, t, c] = a[n, t + 1, c].conjugate() * out[n, t + 1, c] + b[n, t, c]
+                out[n, t, c] = np.conj(a[n, t + 1, c]) * out[n, t + 1, c] + b[n, t, c]
 
 
 @njit(cache=True, nogil=True)
