@@ -13,6 +13,7 @@ reads. Nothing waits for the device but `read`. Everything happens under the que
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -271,6 +272,20 @@ class WgpuBackend(LaunchQueue):
             spans.append((start, float((part[:, 1] - part[:, 0]).sum())))
             last = float(part[-1, 1]) if len(part) else last
         return spans
+
+    def seconds(self, run: Callable[[], object]) -> float:
+        """By the host's clock around a submit and a wait."""
+        self.submit()
+        self._wait()
+        began = time.perf_counter()
+        run()
+        self.submit()
+        self._wait()
+        return time.perf_counter() - began
+
+    def _wait(self) -> None:
+        """By a read: wgpu-py 0.32 cannot wait for a submit."""
+        self.device.queue.read_buffer(self.pool.take(4).buffer, 0, 4)
 
     def sequence(self, call: Callable[[], object], launches: int) -> Callable[[], object]:
         """Encoded one after the other, each result's buffer free for the next, and submitted together."""

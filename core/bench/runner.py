@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.array import asarray
-from core.backends import Backend, available, open_backend, use_backend
-from core.bench.cases import CASES, Case
+from core.backends import Backend, use_backend
+from core.bench.beside import CudaBeside
+from core.bench.cases import CASES
 from core.errors import BackendError
 from core.trace import COPY_BYTES, COPYING, Ceilings, Trace, clocked, enough, measure_ceilings, timed
 
-SECONDS = 1.0  # of a sequence
 ROUNDS = 3
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "cupy-cuda13x", "wgpu")
 
@@ -77,7 +76,7 @@ class Report:
     timings: list[Timing]
 
 
-def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
+def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES), seconds: float = 1.0,
         on_timing: Callable[[Timing], None] = lambda _: None) -> Report:
     """Time kernels on random float32 values.
 
@@ -87,52 +86,56 @@ def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
         MiB in the largest input of each.
     names : sequence of str
         Of `core.bench.cases.CASES`.
+    seconds : float
+        Of a sequence of launches.
     on_timing : callable
         Called with each result as it comes.
     """
     ceilings = measure_ceilings(backend)
     copy = backend.copier(np.random.default_rng(1).standard_normal(COPY_BYTES // 4, np.float32))
     timings = []
-    for name in names:
-        timings.append(_time(backend, name, CASES[name], int(mib * (1 << 18)), ceilings, copy))
-        on_timing(timings[-1])
+    with ExitStack() as stack:
+        cuda = stack.enter_context(CudaBeside()) if backend.name == "wgpu" else None
+        for name in names:
+            timings.append(_time(backend, name, int(mib * (1 << 18)), seconds, ceilings, copy, cuda))
+            on_timing(timings[-1])
     return Report(backend.describe(), {"python": platform.python_version(), **_versions()}, mib, ceilings, timings)
 
 
-def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, copy: Callable[[], None]) -> Timing:
+def _time(backend: Backend, name: str, n: int, seconds: float, ceilings: Ceilings, copy: Callable[[], None],
+          cuda: CudaBeside | None) -> Timing:
     """One kernel, a copy and the peers, in turns: whatever else the machine does meets all of them."""
+    case = CASES[name]
     drawn = case.draw(np.random.default_rng(0), n)
     with use_backend(backend):
-        ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]  # complex ones are a peer's
-        spare = [None] * (len(drawn) - len(ours))
-        call = _bound(case.ours, *ours, *spare)
+        call = case.call(drawn)
         try:
             with Trace(backend) as trace:
                 kept = call()
         except BackendError as error:
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
-        launches = enough(lambda k: timed(backend, call, k), SECONDS)
-        found, notes = _peers(backend, case, drawn)
+        launches = enough(lambda k: timed(backend, call, k), seconds)
+        found, notes = _peers(backend, name, n, drawn, cuda)
         copies = enough(lambda k: timed(backend, copy, k), COPYING)
         ours_in_turn, copies_in_turn = backend.sequence(call, launches), backend.sequence(copy, copies)
         sequences: dict[str, Callable[[], float]] = {"ours": lambda: clocked(backend, ours_in_turn, launches),
                                                      "copy": lambda: clocked(backend, copies_in_turn, copies)}
         for peer, run_peer in found.items():
             try:
-                k = enough(run_peer, SECONDS)
+                k = enough(run_peer, seconds)
             except Exception as error:  # a peer that fails here is said to, and the others go on
                 notes.append(f"{peer}: {type(error).__name__}: {' '.join(str(error).split()):.100}")
             else:
                 sequences[peer] = _bound(run_peer, k)
         rounds = [{who: sequence() for who, sequence in sequences.items()} for _ in range(ROUNDS)]
-    seconds = statistics.median(r["ours"] for r in rounds)
+    once = statistics.median(r["ours"] for r in rounds)
     rivals = tuple(Rival(who, statistics.median(r[who] for r in rounds),
                          statistics.median(r[who] / r["ours"] for r in rounds))
                    for who in sequences if who not in ("ours", "copy"))
     nbytes, flops = (sum(getattr(r, kind) for r in trace.records) for kind in ("nbytes", "flops"))
     share = (statistics.median(nbytes / r["ours"] * r["copy"] / (2 * COPY_BYTES) for r in rounds)
-             if case.bound == "copy" else flops / seconds / ceilings.matmul)
-    return Timing(name, kept.shape, launches, seconds, nbytes / seconds, flops / seconds, share, case.bound, rivals,
+             if case.bound == "copy" else flops / once / ceilings.matmul)
+    return Timing(name, kept.shape, launches, once, nbytes / once, flops / once, share, case.bound, rivals,
                   tuple(notes))
 
 
@@ -140,22 +143,14 @@ def _bound(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     return lambda: function(*arguments)
 
 
-def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dict[str, Callable[[int], float]],
-                                                                             list[str]]:
+def _peers(backend: Backend, name: str, n: int, drawn: list[NDArray[Any]], cuda: CudaBeside | None
+           ) -> tuple[dict[str, Callable[[int], float]], list[str]]:
     """``sequence(launches) -> seconds a call`` of each library that is here, and which are not."""
     found: dict[str, Callable[[int], float]] = {}
     on_cuda, threads = backend.name == "cuda", backend.describe().get("threads", 1)
-    if backend.name == "wgpu" and "cuda" in available():  # the same card, by its maker's own road
-        cuda = open_backend("cuda")
-        with use_backend(cuda):
-            ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]
-        call = _bound(case.ours, *ours, *[None] * (len(drawn) - len(ours)))
-
-        def sequence(launches: int) -> float:
-            with use_backend(cuda):
-                return timed(cuda, call, launches)
-
-        return {"our cuda": sequence}, []
+    case = CASES[name]
+    if cuda is not None and cuda.lacks is None:  # the same card, by its maker's own road
+        return {"our cuda": cuda.sequence(name, n)}, []
     if on_cuda:
         cupy: Any = importlib.import_module("cupy")
         arrays = [cupy.asarray(x) for x in drawn]

@@ -43,7 +43,9 @@ SPECTRA = [((3, 8), 8, 1), ((3, 7), 7, 1), ((1,), 1, 0), ((2, 12, 3), 12, 1), ((
            ((3, 17), 17, 1), ((2, 1000), 1024, 1), ((2, 256, 5), 512, 1), ((0, 8), 8, 1), ((3, 4097), 4098, 1),
            ((2, 3000, 3), 3000, 1), ((2, 1031), 1031, 1), ((1, 2062, 2), 2062, 1)]
 # key, step, shape
-DRAWS = [((0, 0), 0, (5,)), ((7, 9), 2**33 + 5, (3, 4)), ((0xFFFFFFFF, 0x12345678), 1, (1001,)), ((1, 2), 3, (0,))]
+DRAWS = [{"key": k, "stream": 3, "step": s, "offset": o, "shape": shape} for k, s, o, shape in (
+    ((0, 0), 0, 0, (5,)), ((7, 9), 2**33 + 5, 2**32 - 2, (3, 4)), ((0xFFFFFFFF, 0x12345678), 1, 3, (1001,)),
+    ((1, 2), 3, 0, (0,)), ((5, 6), 7, 1, (1006,)))]
 GAINS = 2.0 ** np.random.default_rng(5).uniform(-2, 2, (3, 4))
 UNARY = [Case(((3, 5),)), Case(((1,),)), Case(((0, 4),)), Case(((2, 3, 7),)), Case(((),)), Case(((129, 1031),))]
 BINARY = [Case(((3, 5), (3, 5))), Case(((2, 3, 7), (7,))), Case(((7,), (2, 3, 7))), Case(((2, 3, 1), (2, 3, 7))),
@@ -119,11 +121,9 @@ CASES: dict[str, list[Case]] = {
     "scatter_along": [Case(((2, 3), INDEX), {"n": 5})],
     "cast": [Case(((3, 5),), {"dtype": t}) for t in ("float16", "float32")] + [Case(((0, 3),), {"dtype": "float16"}),
                                                                           Case(((129, 1031),), {"dtype": "float16"})],
-    "random_bits": [Case((), {"key": k, "stream": 3, "step": s, "shape": shape}) for k, s, shape in DRAWS],
-    "random_uniform": [Case((), {"key": k, "stream": 1, "step": s, "shape": shape, "dtype": "float32"})
-                       for k, s, shape in DRAWS],
-    "random_normal": [Case((), {"key": k, "stream": 1, "step": s, "shape": shape, "dtype": "float32"})
-                      for k, s, shape in DRAWS],
+    "random_bits": [Case((), draw) for draw in DRAWS],
+    "random_uniform": [Case((), {**draw, "dtype": "float32"}) for draw in DRAWS],
+    "random_normal": [Case((), {**draw, "dtype": "float32"}) for draw in DRAWS],
     "sheet_weight": [Case(((2, 3, 7), (2, 3, 7), (s,))) for s in (2, 5, 8)] + [Case(((0, 3), (0, 3), (4,)))],
     "cross_entropy": [Case(((2, 3, 5), INDEX)), Case(((0, 5), np.zeros(0, np.int32))),
                       Case(((1500, 300), MANY), {}, lambda x: 20 * x), Case(((2, 3, 2050), INDEX * 600))],
