@@ -178,8 +178,7 @@ class WgpuBackend(LaunchQueue):
             raise BackendError(f"kernel {name!r} has {len(uniforms)} uniform fields, the limit is {FIELDS}: split it")
         if self._encoded == BATCH:
             self.submit()
-        if self._encoder is None:
-            self._encoder = self.device.create_command_encoder()
+        self._open()
         if self._pass is None:
             self._pass = self._encoder.begin_compute_pass(**self._stamp())
         at = self._encoded * SLOT
@@ -193,15 +192,20 @@ class WgpuBackend(LaunchQueue):
         if self.trace is not None:
             self._end_pass()
 
+    def _open(self) -> None:
+        if self._encoder is None:
+            self._encoder = self.device.create_command_encoder()
+
     def submit(self) -> None:
         """Send what is encoded to the device."""
         if self._encoder is None:
             return
         self._end_pass()
-        if self._stamps is not None:
+        if self._stamps is not None and self.trace is not None:  # a stamp never written is waited for without end
             self._stamps.resolve(self._encoder, self._encoded)
         queue = self.device.queue
-        queue.write_buffer(self._uniforms, 0, self._fields, 0, self._encoded * SLOT)
+        if self._encoded:
+            queue.write_buffer(self._uniforms, 0, self._fields, 0, self._encoded * SLOT)
         queue.submit([self._encoder.finish()])
         self._encoder = None
         self._encoded = 0
@@ -304,9 +308,10 @@ class WgpuBackend(LaunchQueue):
         target = self.pool.take(values.nbytes)
 
         def copy_buffer() -> None:
-            encoder = self.device.create_command_encoder()
-            encoder.copy_buffer_to_buffer(source.buffer, 0, target.buffer, 0, values.nbytes)
-            self.device.queue.submit([encoder.finish()])
+            with self._lock:
+                self._open()
+                self._end_pass()
+                self._encoder.copy_buffer_to_buffer(source.buffer, 0, target.buffer, 0, values.nbytes)
 
         return copy_buffer
 

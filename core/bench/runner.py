@@ -167,7 +167,7 @@ def _peers(backend: Backend, name: str, n: int, drawn: list[NDArray[Any]], cuda:
     tensors = [torch.from_numpy(x).to("cuda" if on_cuda else "cpu") for x in drawn]
     wait = torch.cuda.synchronize if on_cuda else lambda: None
     found["torch"] = _sequence(_bound(case.torch, torch, *tensors), wait)
-    if on_cuda:
+    if on_cuda and case.compiles:
         found["torch.compile"] = _sequence(_bound(torch.compile(lambda *x: case.torch(torch, *x)), *tensors), wait)
     return found, []
 
