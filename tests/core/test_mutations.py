@@ -14,7 +14,7 @@ from core.array import apply, asarray
 from core.backends import use_backend
 from tests.core.cases import CASES, Case
 from tests.core.here import wgpu_here
-from tests.core.mutations import MUTATIONS, USERS
+from tests.core.mutations_wgpu import MUTATIONS, USERS
 
 
 @cache
