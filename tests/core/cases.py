@@ -33,11 +33,13 @@ def positive(x: NDArray[np.float64]) -> NDArray[np.float64]:
 INDEX = np.array([[3, 0, 3], [1, 3, 3]], np.int32)
 MANY = (np.arange(1500, dtype=np.int32) ** 2 + 3) % 5
 FRAME = ZFrame.octaves(bands=3, sheets=4, echo_count=2)
-# steps, taps, dilation
-CONVOLUTIONS = [(7, 4, 1), (2, 4, 1), (5, 1, 1), (0, 3, 1), (9, 3, 2), (3, 4, 5), (130, 2, 64), (1100, 4, 1)]
+# steps, taps, dilation, channels
+CONVOLUTIONS = [(7, 4, 1, 3), (2, 4, 1, 3), (5, 1, 1, 3), (0, 3, 1, 3), (9, 3, 2, 3), (3, 4, 5, 3), (130, 2, 64, 3),
+                (1100, 4, 1, 3), (20, 3, 2, 70)]
 PATCHES = [{"kernel": (3, 3), "stride": (1, 1), "padding": (0, 0)},
            {"kernel": (2, 3), "stride": (2, 3), "padding": (1, 2)}]
-LENGTHS = [(2, 7, 3), (1, 1, 3), (3, 257, 3), (2, 0, 3), (2, 1100, 4), (1, 65, 130)]  # batch, steps, channels
+LENGTHS = [(2, 7, 3), (1, 1, 3), (3, 257, 3), (2, 0, 3), (2, 1100, 4), (1, 65, 130), (130, 20, 33),
+           (500, 10, 33)]  # batch, steps, channels
 # shape, n, axis
 SPECTRA = [((3, 8), 8, 1), ((3, 7), 7, 1), ((1,), 1, 0), ((2, 12, 3), 12, 1), ((2, 9, 3), 18, 1), ((5, 4), 30, 0),
            ((3, 17), 17, 1), ((2, 1000), 1024, 1), ((2, 256, 5), 512, 1), ((0, 8), 8, 1), ((3, 4097), 4098, 1),
@@ -69,7 +71,8 @@ CASES: dict[str, list[Case]] = {
                                        Case(((3, 1031),), {"axis": (1,), "keepdims": False}),
                                        Case(((1031, 300),), {"axis": (1,), "keepdims": True}),
                                        Case(((64, 4096),), {"axis": (1,), "keepdims": False}),  # many equal groups
-                                       Case(((1031, 300),), {"axis": (0, 1), "keepdims": False})],
+                                       Case(((1031, 300),), {"axis": (0, 1), "keepdims": False}),
+                                       Case(((2, 600, 300),), {"axis": (1, 2), "keepdims": False})],
     "max": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (2,), (0, 1, 2)) for k in (False, True)]
     + [Case(((3, 1031),), {"axis": (1,), "keepdims": False})],
     "matmul": [Case(((5, 3) if ta else (3, 5), (7, 5) if tb else (5, 7)), {"ta": ta, "tb": tb})
@@ -98,10 +101,11 @@ CASES: dict[str, list[Case]] = {
                    Case(((600, 33), (33,), (33,)))],
     "layer_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((65, 1030), (65, 1030), (1030,)))],
     "layer_norm_dw": [Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7))), Case(((3, 1100), (3, 1100)))],
-    "causal_conv": [Case(((2, t, 3), (k, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
-    "causal_conv_dx": [Case(((2, t, 3), (k, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
-    "causal_conv_dw": [Case(((2, t, 3), (2, t, 3), (2, (k - 1) * d, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
-    "causal_conv_dtail": [Case(((2, t, 3), (k, 3)), {"dilation": d}) for t, k, d in CONVOLUTIONS],
+    "causal_conv": [Case(((2, t, c), (k, c), (2, (k - 1) * d, c)), {"dilation": d}) for t, k, d, c in CONVOLUTIONS],
+    "causal_conv_dx": [Case(((2, t, c), (k, c)), {"dilation": d}) for t, k, d, c in CONVOLUTIONS],
+    "causal_conv_dw": [Case(((2, t, c), (2, t, c), (2, (k - 1) * d, c)), {"dilation": d})
+                       for t, k, d, c in CONVOLUTIONS],
+    "causal_conv_dtail": [Case(((2, t, c), (k, c)), {"dilation": d}) for t, k, d, c in CONVOLUTIONS],
     "unfold2d": [Case(((2, 5, 6, 3),), p) for p in PATCHES] + [Case(((0, 5, 6, 3),), PATCHES[0])],
     "fold2d": [Case(((2, 3, 4, 27),), {"size": (5, 6), **PATCHES[0]}),
                Case(((2, 3, 3, 18),), {"size": (5, 6), **PATCHES[1]})],

@@ -28,6 +28,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
     "conv.cu": [
         ("flipped order, channels", "long long first = (long long)n * steps * C + c;",
          "long long first = (long long)n * steps * C + C - 1 - c;", "causal_conv"),
+        ("off by one, the channels of a block", "blockIdx.x % across * 32", "blockIdx.x % across * 33", "causal_conv"),
         ("off by one, the last step of a stretch", "t < min(steps,", "t + 1 < min(steps,", "causal_conv_dw"),
         ("flipped sign, a tap", "sum += w[k * C + c] * (from", "sum -= w[k * C + c] * (from", "causal_conv"),
         ("off by one, the first tap", "for (int k = 0; k < TAPS; k++) {\n      int from = t - k * dilation;\n      sum",
