@@ -59,7 +59,7 @@ MUTATIONS: list[tuple[str, str, str, str]] = [
     ("take", "off by one, a row", "held(index[i / u.width]) * u.width", "(held(index[i / u.width]) + 1u) * u.width"),
     ("take", "flipped sign, a place along", "+ held(index[i])", "- held(index[i])"),
     ("scatter", "flipped sign, a row's sum", "sum += g[(first", "sum -= g[(first"),
-    ("scatter", "off by one, a mark", "bits &= bits - 1u", "bits &= bits - 2u"),
+    ("scatter", "off by one, a mark", "countTrailingZeros(bits)", "countTrailingZeros(bits) + 1u"),
     ("scatter", "off by one, the last of a row", "j < start + u.count", "j + 1u < start + u.count"),
     ("scatter", "dropped barrier, before marks are set", "    }\n    workgroupBarrier();\n    for (var i",
      "    }\n    for (var i"),
