@@ -98,7 +98,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
     "cpu_random.py": [  # --- random numbers
         ("flipped sign, a round's key", "(b + W1) & LOW", "(b - W1) & LOW", "random_bits"),
         ("off by one, the rounds", "range(10)", "range(9)", "random_bits"),
-        ("off by one, the first counter", "u64(first)", "u64(first + 1)", "random_bits"),
+        ("off by one, the first counter", "+ first)", "+ first + 1)", "random_bits"),
         ("flipped sign, bits", "= _integers(launch, start, stop).view", "= -_integers(launch, start, stop).view",
          "random_bits"),
         ("off by one, the bits of a float", "2.0**-24", "2.0**-23", "random_uniform"),
