@@ -169,7 +169,9 @@ class LaunchQueue:
 
     def seconds(self, run: Callable[[], object]) -> float:
         """How long the device takes for what a function launches; waits for it."""
-        raise NotImplementedError
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
 
     def residency(self) -> dict[str, int]:
         """What the backend keeps: how many compiled kernels, and the bytes of its pool where it has one."""
@@ -184,7 +186,7 @@ class LaunchQueue:
 
         return run
 
-    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+    def copier(self, values: NDArray[Any]) -> Callable[[], object]:
         """A function that copies `values` from device memory to device memory: the ceiling of what only moves."""
         raise NotImplementedError
 

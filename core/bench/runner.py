@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.backends import Backend, use_backend
-from core.bench.beside import CudaBeside
-from core.bench.cases import CASES
+from core.backends import Backend, available, open_backend, use_backend
+from core.bench.cases import CASES, Case
 from core.errors import BackendError
 from core.trace import COPY_BYTES, COPYING, Ceilings, Trace, clocked, enough, measure_ceilings, timed
 
@@ -94,16 +93,14 @@ def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES), secon
     ceilings = measure_ceilings(backend)
     copy = backend.copier(np.random.default_rng(1).standard_normal(COPY_BYTES // 4, np.float32))
     timings = []
-    with ExitStack() as stack:
-        cuda = stack.enter_context(CudaBeside()) if backend.name == "wgpu" else None
-        for name in names:
-            timings.append(_time(backend, name, int(mib * (1 << 18)), seconds, ceilings, copy, cuda))
-            on_timing(timings[-1])
+    for name in names:
+        timings.append(_time(backend, name, int(mib * (1 << 18)), seconds, ceilings, copy))
+        on_timing(timings[-1])
     return Report(backend.describe(), {"python": platform.python_version(), **_versions()}, mib, ceilings, timings)
 
 
-def _time(backend: Backend, name: str, n: int, seconds: float, ceilings: Ceilings, copy: Callable[[], None],
-          cuda: CudaBeside | None) -> Timing:
+def _time(backend: Backend, name: str, n: int, seconds: float, ceilings: Ceilings, copy: Callable[[], object]
+          ) -> Timing:
     """One kernel, a copy and the peers, in turns: whatever else the machine does meets all of them."""
     case = CASES[name]
     drawn = case.draw(np.random.default_rng(0), n)
@@ -115,7 +112,7 @@ def _time(backend: Backend, name: str, n: int, seconds: float, ceilings: Ceiling
         except BackendError as error:
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
         launches = enough(lambda k: timed(backend, call, k), seconds)
-        found, notes = _peers(backend, name, n, drawn, cuda)
+        found, notes = _peers(backend, case, drawn)
         copies = enough(lambda k: timed(backend, copy, k), COPYING)
         ours_in_turn, copies_in_turn = backend.sequence(call, launches), backend.sequence(copy, copies)
         sequences: dict[str, Callable[[], float]] = {"ours": lambda: clocked(backend, ours_in_turn, launches),
@@ -143,14 +140,21 @@ def _bound(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     return lambda: function(*arguments)
 
 
-def _peers(backend: Backend, name: str, n: int, drawn: list[NDArray[Any]], cuda: CudaBeside | None
-           ) -> tuple[dict[str, Callable[[int], float]], list[str]]:
+def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dict[str, Callable[[int], float]],
+                                                                             list[str]]:
     """``sequence(launches) -> seconds a call`` of each library that is here, and which are not."""
     found: dict[str, Callable[[int], float]] = {}
     on_cuda, threads = backend.name == "cuda", backend.describe().get("threads", 1)
-    case = CASES[name]
-    if cuda is not None and cuda.lacks is None:  # the same card, by its maker's own road
-        return {"our cuda": cuda.sequence(name, n)}, []
+    if backend.name == "wgpu" and "cuda" in available():  # the same card, by its maker's own road
+        cuda = open_backend("cuda")
+        with use_backend(cuda):
+            call = case.call(drawn)
+
+        def sequence(launches: int) -> float:
+            with use_backend(cuda):
+                return timed(cuda, call, launches)
+
+        return {"our cuda": sequence}, []
     if on_cuda:
         cupy: Any = importlib.import_module("cupy")
         arrays = [cupy.asarray(x) for x in drawn]
@@ -168,6 +172,7 @@ def _peers(backend: Backend, name: str, n: int, drawn: list[NDArray[Any]], cuda:
     wait = torch.cuda.synchronize if on_cuda else lambda: None
     found["torch"] = _sequence(_bound(case.torch, torch, *tensors), wait)
     if on_cuda and case.compiles:
+        torch._dynamo.reset()  # or it counts every kernel as the same function with other shapes, and gives up
         found["torch.compile"] = _sequence(_bound(torch.compile(lambda *x: case.torch(torch, *x)), *tensors), wait)
     return found, []
 
