@@ -136,6 +136,40 @@ def test_runs_are_queued_cancelled_and_named_as_they_are(watched: Watched, past:
     expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
 
 
+HOLD = """Object.defineProperty(window, "workbench", {configurable: true, set(page) {
+  Object.defineProperty(window, "workbench", {value: page})
+  const settle = page.channel.settle.bind(page.channel)
+  page.channel.settle = (to, answer) => {
+    if (answer.choices) window.release = () => settle(to, answer)
+    else settle(to, answer)
+  }
+}})"""  # the form's choices come when release() is called
+
+
+def test_a_form_that_is_opened_before_its_choices_came_waits_and_fills_itself(watched: Watched) -> None:
+    watched.context.add_init_script(HOLD)
+    page = watched.open()
+    wait_for(lambda: page.evaluate("Boolean(window.release)"))
+    page.keyboard.press("n")
+    form = page.locator("#run-dialog")
+    expect(page.locator("#run-wait")).to_be_visible()
+    expect(form.locator("#run-start")).to_be_disabled()
+    form.locator("[name=paths]").fill("/etc")
+    form.locator("[name=seed]").fill("3")
+    form.locator("[name=steps]").fill("20")
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-error")).to_be_empty()
+    page.evaluate("release()")
+    expect(page.locator("#run-wait")).to_be_hidden()
+    assert page.evaluate("""Object.fromEntries(new FormData(document.querySelector("#run-dialog form")))""") == {
+        "paths": "/etc", "model": "rnn", "preset": "tiny", "seed": "3", "steps": "20", "backend": "auto"}
+    form.locator("[name=preset]").select_option("base")
+    page.evaluate("workbench.hello(null)")  # as a page does that turns to another run
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-error")).to_contain_text("lies outside")
+    expect(form.locator("[name=preset]")).to_have_value("base")
+
+
 def test_the_doctor_names_what_is_here(watched: Watched) -> None:
     page = ready(watched, "#/doctor")
     table = page.locator("#doctor-table")
