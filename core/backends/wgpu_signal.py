@@ -82,8 +82,8 @@ def _complex_mul(backend: WgpuBackend, launch: Launch, a: View, b: View) -> View
     uniforms = [out.size // 2, len(sizes), a.offset, b.offset, a.strides[-1], b.strides[-1], 0, 0,
                 *fitted("complex_mul", sizes, 8, 1), *fitted("complex_mul", left, 8, 0),
                 *fitted("complex_mul", right, 8, 0)]
-    backend.dispatch("complex_mul", uniforms, [a.storage, b.storage], [out], groups(out.size // 2),
-                     constants={"conjugate": int(launch.params["conjugate"])})
+    backend.dispatch("strided", uniforms, [a.storage, b.storage], [out], groups(out.size // 2), "product",
+                     {"conjugate": int(launch.params["conjugate"])})
     return out
 
 
