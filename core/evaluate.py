@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.array import asarray
 from core.functions import cross_entropy
-from core.nn.rnn import Parameters, Rnn
+from core.nn.model import Model, Parameters
 
 BATCH = 32
 RESAMPLES = 1000
@@ -36,7 +36,7 @@ class Evaluation:
     characters: int
 
 
-def losses(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int) -> list[NDArray[np.float32]]:
+def losses(model: Model, p: Parameters, symbols: NDArray[Any], window: int) -> list[NDArray[np.float32]]:
     """Loss in nats of every character but the first, one array [windows, <= window] a batch; the last may be short."""
     whole = (len(symbols) - 1) // window
     rows = [(i * window, window) for i in range(whole)]
@@ -50,7 +50,7 @@ def losses(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int) -> lis
     return out
 
 
-def evaluate(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int, seed: int = 0) -> Evaluation:
+def evaluate(model: Model, p: Parameters, symbols: NDArray[Any], window: int, seed: int = 0) -> Evaluation:
     """Score a whole split.
 
     Parameters

@@ -20,7 +20,7 @@ import numpy as np
 from core.array import asarray, grad
 from core.backends import Backend, open_backend, use_backend
 from core.functions import cross_entropy
-from core.nn.rnn import PRESETS, Rnn, RnnConfig
+from core.nn.families import PRESETS, build
 from core.optim import Adam, clip_by_norm
 from core.runs.config import TRAINING
 
@@ -29,7 +29,7 @@ SYMBOLS = 64
 
 def train(backend: Backend, preset: str, steps: int, dtype: Any = np.float32) -> tuple[list[float], list[float]]:
     """Losses, and seconds of each step but the first three."""
-    model = Rnn(RnnConfig(vocabulary=SYMBOLS, **PRESETS[preset]))
+    model = build("rnn", preset, SYMBOLS)
     window, batch = TRAINING[preset][:2]
     text = np.random.default_rng(0).zipf(1.5, 200_000).clip(max=SYMBOLS) - 1
     losses, seconds = [], []
@@ -66,7 +66,7 @@ def drift(others: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=list(PRESETS))
+    parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=PRESETS)
     parser.add_argument("--other", nargs="+", default=["cuda"])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
