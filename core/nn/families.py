@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from core.nn.conv import Conv
+from core.nn.mixer import Mixer
 from core.nn.model import Config, Model
 from core.nn.rnn import Rnn
+from core.nn.scan import Scan
+from core.nn.wave import Wave
 
-FAMILIES: dict[str, type[Model]] = {"rnn": Rnn}
+FAMILIES: dict[str, type[Model]] = {"rnn": Rnn, "mixer": Mixer, "conv": Conv, "wave": Wave, "scan": Scan}
 PRESETS = tuple(Rnn.presets)  # every family has these
 
 

@@ -89,6 +89,7 @@ def test_every_parameter_has_its_gradient(model: Model) -> None:
     rng = np.random.default_rng(1)
     for name, value in p.items():
         direction = rng.standard_normal(value.shape)
+        direction /= np.linalg.norm(direction)
         ends = [float(loss_of(model, {**p, name: asarray(value.numpy() + s * direction, np.float64)}))
                 for s in (1e-5, -1e-5)]
         assert np.abs(grads[name].numpy()).max() > 0, name
@@ -156,7 +157,7 @@ def test_wgpu_takes_the_same_step_as_the_cpu(model: Model) -> None:
     with use_backend(wgpu_here()):
         found = step()
     for a, b in zip(want, found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * np.abs(a).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(a).max())
 
 
 @pytest.mark.parametrize("preset", PRESETS)
