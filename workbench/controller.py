@@ -217,9 +217,9 @@ class Controller:
     def choices(self) -> Answer:
         """What the form for a new run offers."""
         return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
-                             "steps": TRAINING[name][3], **FAMILIES["rnn"].presets[name]} for name in PRESETS],
-                "models": list(FAMILIES), "backends": ["auto", *available()], "texts": str(self.texts),
-                "first": FIRST_RUN}
+                             "steps": TRAINING[name][3]} for name in PRESETS],
+                "models": {name: family.presets for name, family in FAMILIES.items()},
+                "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 
 
 def _status(folder: RunFolder) -> str:
