@@ -63,9 +63,13 @@ def evaluate(model: Model, p: Parameters, symbols: NDArray[Any], window: int, se
     if len(symbols) < 2:
         raise ValueError(f"evaluate needs at least 2 characters, got {len(symbols)}")
     rows = [row.astype(np.float64) for batch in losses(model, p, symbols, window) for row in batch]
-    sums, counts = np.array([r.sum() for r in rows]), np.array([len(r) for r in rows])
+    return summary(np.array([r.sum() for r in rows]), np.array([len(r) for r in rows]), seed)
+
+
+def summary(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 0) -> Evaluation:
+    """From the nats and the characters of each window."""
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(rows), (RESAMPLES, len(rows)))
+    picks = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
     means = sums[picks].sum(1) / counts[picks].sum(1)
     low, high = np.quantile(means, [0.025, 0.975]) / math.log(2)
     return Evaluation(float(sums.sum() / counts.sum() / math.log(2)), (float(low), float(high)), int(counts.sum()))

@@ -15,11 +15,12 @@ from core.nn.families import FAMILIES, PRESETS, build
 from core.nn.model import Model
 
 LIBRARIES = ("numpy", "scipy", "numba")
-# per preset: characters a window, windows a step, peak learning rate, steps
+# per preset: characters a window, windows a step, peak learning rate, steps; for a given number of characters many
+# small updates learn most (`tests.bench.quality`)
 TRAINING: dict[str, tuple[int, int, float, int]] = {
     "tiny": (64, 16, 1.0e-2, 800),
     "small": (128, 16, 1.0e-2, 1000),
-    "base": (256, 32, 8.0e-3, 300),
+    "base": (64, 8, 5.0e-3, 4800),
     "large": (256, 64, 3.0e-3, 2000),
 }
 

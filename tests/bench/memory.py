@@ -29,7 +29,7 @@ from core.nn.families import PRESETS
 from core.nn.model import Config
 from core.nn.rnn import TAPS, Rnn
 from core.optim import Adam, clip_by_norm
-from core.runs.config import TRAINING
+from tests.bench.backends import SHAPES
 
 VOCABULARY = 96
 LONG_BATCH = 4
@@ -102,7 +102,7 @@ def main() -> None:
               + (f", {a['buffers'] / MEGABYTE:8.1f} MB of buffers" if "buffers" in a else "")
               + f", {a['seconds']:6.2f} s a step", flush=True)
 
-    for preset, window, batch in [*((p, *TRAINING[p][:2]) for p in given.preset), ("base", given.long, LONG_BATCH)]:
+    for preset, window, batch in [*((p, *SHAPES[p]) for p in given.preset), ("base", given.long, LONG_BATCH)]:
         ask = {"vocabulary": VOCABULARY, **Rnn.presets[preset], "taps": TAPS, "batch": batch, "window": window,
                "steps": given.steps, "threads": given.threads, "recompute": False}
         plain, again = measure(ask), measure({**ask, "recompute": True})
