@@ -7,6 +7,7 @@ with a window of one character the same code is the step form.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -71,8 +72,8 @@ class Weights:
         self.values[self.block + name] = np.asarray(values, np.float64)
 
     def short_conv(self, name: str, taps: int, channels: int) -> None:
-        """A convolution that hands its input on, nearly."""
-        self.normal(name, taps, channels, scale=0.1)
+        """A convolution that hands its input on, beside a random mixture of the last ones."""
+        self.normal(name, taps, channels, scale=0.5)
         self.values[self.block + name][0] += 1
 
 
@@ -161,6 +162,11 @@ class Model(ABC):
     def logits(self, p: Parameters, x: Array) -> Array:
         """Scores [N,T,V] of the next character from activations [N,T,D]."""
         return rms_norm(x, p["norm"]) @ p["head"] + p["head_bias"]
+
+
+def time_constants(slowest: float, n: int) -> NDArray[np.float64]:
+    """From 1 to `slowest` characters, evenly in the logarithm."""
+    return np.exp(np.linspace(0, math.log(slowest), n))
 
 
 def convolve(x: Array, weight: Array, tail: Array, dilation: int = 1) -> tuple[Array, Array]:

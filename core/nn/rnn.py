@@ -13,14 +13,13 @@ et al. 2024, arXiv 2402.19427).
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
 
 from core.array import Array
 from core.functions import linear_recurrence, rms_norm, sigmoid, silu
-from core.nn.model import Model, Parameters, Presets, Weights, convolve
+from core.nn.model import Model, Parameters, Presets, Weights, convolve, time_constants
 from core.primitives import Shape
 
 TAPS = 4  # of the short convolution
@@ -40,7 +39,7 @@ class Rnn(Model):
     def draw_block(self, weights: Weights, i: int) -> None:
         """Time constants from 1 to `SLOWEST`: a gate f holds a value for about 1/f characters."""
         c = self.config
-        enter = 1 - np.exp(-1 / np.exp(np.linspace(0, math.log(SLOWEST), c.hidden)))
+        enter = 1 - np.exp(-1 / time_constants(SLOWEST, c.hidden))
         weights.put("norm", np.ones(c.width))
         weights.short_conv("conv", TAPS, c.width)
         for name in ("value", "forget", "gate"):

@@ -43,18 +43,13 @@ def rnn(v: Values, x: Vector, i: int, past: Past) -> Vector:
     return x + (past["h"] * silu(u @ v["gate"])) @ v["out"]
 
 
-def channels(v: Values, x: Vector) -> Vector:
-    n = norm(x, v["channel_norm"])
-    return x + (silu(n @ v["channel_gate"]) * (n @ v["channel_value"])) @ v["channel_out"]
-
-
 def mixer(v: Values, x: Vector, i: int, past: Past) -> Vector:
     u = convolved(past, "conv", norm(x, v["norm"]), v["conv"])
     values = past.setdefault("values", [])
-    values.append(u @ v["value"])
+    values.append(sigmoid(u @ v["enter"]) * (u @ v["value"]))
     d = sigmoid(v["decay"])
-    m = sum(d**lag * np.sqrt(1 - d**2) * value for lag, value in enumerate(reversed(values)))
-    return channels(v, x + (m * silu(u @ v["gate"])) @ v["out"])
+    m = sum((1 - d) * d**lag * value for lag, value in enumerate(reversed(values)))
+    return x + (m * silu(u @ v["gate"])) @ v["out"]
 
 
 def conv(v: Values, x: Vector, i: int, past: Past) -> Vector:
@@ -62,26 +57,32 @@ def conv(v: Values, x: Vector, i: int, past: Past) -> Vector:
     dilation = 4 ** (i % 3)
     value = convolved(past, "value", n @ v["value"], v["value_conv"], dilation)
     gate = convolved(past, "gate", n @ v["gate"], v["gate_conv"], dilation)
-    return channels(v, x + (value * silu(gate)) @ v["out"])
+    x = x + (value * silu(gate)) @ v["out"]
+    n = norm(x, v["channel_norm"])
+    return x + (silu(n @ v["channel_gate"]) * (n @ v["channel_value"])) @ v["channel_out"]
 
 
 def wave(v: Values, x: Vector, i: int, past: Past) -> Vector:
     u = convolved(past, "conv", norm(x, v["norm"]), v["conv"])
     z = np.exp(-np.exp(v["damping"]) + 1j * v["angle"])
-    new = (u @ v["value"]).reshape(-1, 2) @ [1, 1j] * np.sqrt(1 - np.abs(z) ** 2)
-    past["h"] = z * past.get("h", 0) + new
+    new = (u @ v["value"]).reshape(-1, 2) @ [1, 1j]
+    past["h"] = z * past.get("h", 0) + (1 - np.abs(z)) * sigmoid(u @ v["enter"]) * new
     h = np.stack([past["h"].real, past["h"].imag], 1).ravel()
     return x + (h * silu(u @ v["gate"])) @ v["out"]
 
 
 def scan(v: Values, x: Vector, i: int, past: Past) -> Vector:
-    n = norm(x, v["norm"])
-    value = silu(convolved(past, "conv", n @ v["value"], v["conv"]))
-    rate = np.log1p(np.exp(value @ v["clock_in"] @ v["clock_out"] + v["clock_bias"]))
-    keep = np.exp(-rate[:, None] * np.exp(v["decay"]))
-    past["h"] = keep * past.get("h", 0) + np.outer(rate * value, value @ v["write"])
-    y = past["h"] @ (value @ v["read"]) + v["skip"] * value
-    return x + (y * silu(n @ v["gate"])) @ v["out"]
+    u = convolved(past, "conv", norm(x, v["norm"]), v["conv"])
+    value = (u @ v["value"]).reshape(8, -1)
+    f = sigmoid(u @ v["forget"] + v["forget_bias"]).reshape(8, 4)
+    read = (u @ v["read"]).reshape(8, 4)
+    h = past.setdefault("h", np.zeros((8, 4, value.shape[1])))
+    y = np.zeros_like(value)
+    for head in range(8):
+        for slot in range(4):
+            h[head, slot] += f[head, slot] * (value[head] - h[head, slot])
+            y[head] += read[head, slot] * h[head, slot]
+    return x + (y.ravel() * silu(u @ v["gate"])) @ v["out"]
 
 
 BLOCKS: dict[str, Callable[[Values, Vector, int, Past], Vector]] = {

@@ -18,7 +18,7 @@ from core.optim import Adam, Schedule, clip_by_norm
 from tests.core import by_hand
 from tests.core.here import wgpu_here
 
-SIZES = Config(vocabulary=11, width=12, hidden=8, layers=3)
+SIZES = Config(vocabulary=11, width=12, hidden=16, layers=3)
 TOKENS = np.random.default_rng(0).integers(0, 11, (2, 23)).astype(np.int32)
 
 
