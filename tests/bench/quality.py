@@ -26,7 +26,7 @@ import numpy as np
 from core.backends import use_backend
 from core.data import read_corpus
 from core.evaluate import evaluate, summary
-from core.nn.families import FAMILIES, PRESETS
+from core.nn.families import FAMILIES
 from core.runs.config import TRAINING, RunConfig
 from core.runs.control import send
 from core.runs.trainer import Trainer, create_run
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("quality.jsonl"))
     parser.add_argument("--peer")
     parser.add_argument("--models", nargs="+", default=None, choices=[*FAMILIES, *PEERS])
-    parser.add_argument("--preset", default="base", choices=PRESETS)
+    parser.add_argument("--preset", default="base", choices=("base", "large"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--characters", type=int, default=2_457_600)
     parser.add_argument("--backend", default="cpu", choices=["cpu", "cuda", "wgpu"])
