@@ -18,7 +18,7 @@ from scipy import stats
 from core.array import asarray
 from core.field import field_density
 from core.frame import ZFrame
-from core.nn.rnn import Parameters, Rnn
+from core.nn.model import Model, Parameters
 
 PROBE_WINDOWS = 32
 
@@ -31,7 +31,7 @@ def probe_tokens(symbols: NDArray[Any], window: int) -> NDArray[np.int32]:
     return symbols[: count * window].reshape(count, window).astype(np.int32)
 
 
-def low_share(model: Rnn, p: Parameters, tokens: NDArray[np.int32], frame: ZFrame) -> float:
+def low_share(model: Model, p: Parameters, tokens: NDArray[np.int32], frame: ZFrame) -> float:
     """Share of the power of the tapped layer's states, about their mean, in bands 0 to B // 2 - 1; tap off."""
     _, _, tapped = model.states(p, asarray(tokens), model.initial_state(len(tokens)), stop=model.tapped_layer)
     states = tapped.numpy().astype(np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.array import asarray
 from core.functions import cross_entropy
-from core.nn.rnn import Parameters, Rnn
+from core.nn.model import Model, Parameters
 
 BATCH = 32
 RESAMPLES = 1000
@@ -36,7 +36,7 @@ class Evaluation:
     characters: int
 
 
-def losses(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int) -> list[NDArray[np.float32]]:
+def losses(model: Model, p: Parameters, symbols: NDArray[Any], window: int) -> list[NDArray[np.float32]]:
     """Loss in nats of every character but the first, one array [windows, <= window] a batch; the last may be short."""
     whole = (len(symbols) - 1) // window
     rows = [(i * window, window) for i in range(whole)]
@@ -50,7 +50,7 @@ def losses(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int) -> lis
     return out
 
 
-def evaluate(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int, seed: int = 0) -> Evaluation:
+def evaluate(model: Model, p: Parameters, symbols: NDArray[Any], window: int, seed: int = 0) -> Evaluation:
     """Score a whole split.
 
     Parameters
@@ -63,9 +63,13 @@ def evaluate(model: Rnn, p: Parameters, symbols: NDArray[Any], window: int, seed
     if len(symbols) < 2:
         raise ValueError(f"evaluate needs at least 2 characters, got {len(symbols)}")
     rows = [row.astype(np.float64) for batch in losses(model, p, symbols, window) for row in batch]
-    sums, counts = np.array([r.sum() for r in rows]), np.array([len(r) for r in rows])
+    return summary(np.array([r.sum() for r in rows]), np.array([len(r) for r in rows]), seed)
+
+
+def summary(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 0) -> Evaluation:
+    """From the nats and the characters of each window."""
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(rows), (RESAMPLES, len(rows)))
+    picks = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
     means = sums[picks].sum(1) / counts[picks].sum(1)
     low, high = np.quantile(means, [0.025, 0.975]) / math.log(2)
     return Evaluation(float(sums.sum() / counts.sum() / math.log(2)), (float(low), float(high)), int(counts.sum()))

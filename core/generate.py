@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.array import asarray
 from core.desire import candidate_distribution, sample, tilt
-from core.nn.rnn import Parameters, Rnn
+from core.nn.model import Model, Parameters
 from core.random import Philox
 
 STREAM = 3  # of the random numbers: 1 draws weights, 2 picks windows, 3 picks symbols
@@ -52,7 +52,7 @@ class Drawn:
     kl: float
 
 
-def generate(model: Rnn, p: Parameters, prompt: NDArray[Any], length: int, seed: int,
+def generate(model: Model, p: Parameters, prompt: NDArray[Any], length: int, seed: int,
              sampling: Sampling | None = None) -> Iterator[Drawn]:
     """Continue a prompt, one symbol a step, in memory that does not grow.
 

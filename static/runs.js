@@ -108,6 +108,7 @@ export class Form {
     $("new-run").addEventListener("click", () => this.show())
     $("run-cancel").addEventListener("click", () => this.dialog.close())
     this.form.addEventListener("submit", (e) => { e.preventDefault(); this.start() })
+    this.form.elements.model.addEventListener("change", () => this.sizes(this.form.elements.preset.value))
     this.form.elements.preset.addEventListener("change", () => { this.form.elements.steps.value = ""; this.hint() })
   }
 
@@ -115,12 +116,11 @@ export class Form {
   setChoices(choices) {
     if (this.choices) return
     this.choices = choices
-    const options = (values) => values.map((v) => el("option", {value: v.value ?? v}, v.text ?? v))
+    const options = (values) => values.map((v) => el("option", {value: v}, v))
     const fields = this.form.elements
-    fields.preset.replaceChildren(...options(choices.presets.map((p) => ({value: p.name, text: `${p.name}: ${p.layers} layers of ${p.width}`}))))
-    fields.model.replaceChildren(...options(choices.models))
+    fields.model.replaceChildren(...options(Object.keys(choices.models)))
     fields.backend.replaceChildren(...options(choices.backends))
-    fields.preset.value = choices.first.preset
+    this.sizes(choices.first.preset)
     if (!fields.paths.value) {
       fields.paths.value = choices.first.paths.join(", ")
       if (document.activeElement === fields.paths) fields.paths.select()
@@ -129,6 +129,13 @@ export class Form {
     this.hint()
     for (const node of [fields.preset, fields.model, fields.backend, $("run-start")]) node.disabled = false
     $("run-wait").hidden = true
+  }
+
+  sizes(chosen) {
+    const {model, preset} = this.form.elements
+    const text = (name, {layers, width}) => `${name}: ${layers} layers of ${width}`
+    preset.replaceChildren(...Object.entries(this.choices.models[model.value]).map(([name, size]) => el("option", {value: name}, text(name, size))))
+    preset.value = chosen
   }
 
   hint() {

@@ -22,6 +22,7 @@ from rich.table import Column, Table
 
 from core.errors import ZSpaceError
 from core.generate import Sampling, generate
+from core.nn.families import FAMILIES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
@@ -85,7 +86,7 @@ def serve(
 @kind
 def train(
     paths: Annotated[list[str], typer.Argument(help="Text files, folders or patterns to learn from.")],
-    model: Annotated[str, typer.Option(help="Model family.")] = "rnn",
+    model: Annotated[str, typer.Option(help=f"Family: {', '.join(FAMILIES)}.")] = "rnn",
     preset: Annotated[str, typer.Option(help="Size: tiny, small, base or large.")] = "tiny",
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,

@@ -19,7 +19,7 @@ from core.atlas import Chart, ZAtlas
 from core.backends import available
 from core.data import SUFFIXES
 from core.errors import ZSpaceError
-from core.nn.rnn import PRESETS
+from core.nn.families import FAMILIES, PRESETS
 from core.runs import compare as comparison
 from core.runs.config import TRAINING
 from core.runs.control import Painter, send
@@ -217,9 +217,9 @@ class Controller:
     def choices(self) -> Answer:
         """What the form for a new run offers."""
         return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
-                             "steps": TRAINING[name][3], **PRESETS[name]} for name in PRESETS],
-                "models": ["rnn"], "backends": ["auto", *available()], "texts": str(self.texts),
-                "first": FIRST_RUN}
+                             "steps": TRAINING[name][3]} for name in PRESETS],
+                "models": {name: family.presets for name, family in FAMILIES.items()},
+                "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 
 
 def _status(folder: RunFolder) -> str:

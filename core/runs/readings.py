@@ -22,7 +22,7 @@ from core.evaluate import BATCH, evaluate, losses
 from core.field import measure_field
 from core.frame import ZFrame
 from core.generate import generate
-from core.nn.rnn import Parameters, Rnn
+from core.nn.model import Model, Parameters
 from core.roundtable import classify_roundtable
 from core.runs.config import RunConfig
 from core.runs.events import Row
@@ -54,7 +54,7 @@ def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list
     return charts, found
 
 
-def validation(model: Rnn, parameters: Parameters, corpus: Corpus, config: RunConfig, step: int) -> Row:
+def validation(model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig, step: int) -> Row:
     """Loss on the first windows of the validation part; the whole of it, with an interval, at the end."""
     window, part = config.window, corpus.validation
     began = time.perf_counter()
@@ -70,7 +70,7 @@ def validation(model: Rnn, parameters: Parameters, corpus: Corpus, config: RunCo
     return row | {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}}
 
 
-def write_sample(folder: RunFolder, model: Rnn, parameters: Parameters, corpus: Corpus, config: RunConfig,
+def write_sample(folder: RunFolder, model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig,
                  step: int) -> None:
     """A sample of fixed seed, to be read by a person, and the surprise of each character in bits."""
     drawn = list(generate(model, parameters, corpus.encode("\n"), SAMPLE_LENGTH, config.seed))

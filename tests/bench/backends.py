@@ -22,18 +22,19 @@ from numpy.typing import NDArray
 from core.array import asarray, grad
 from core.backends import Backend, open_backend, use_backend
 from core.functions import cross_entropy
-from core.nn.rnn import PRESETS, Rnn, RnnConfig
+from core.nn.families import PRESETS, build
 from core.optim import Adam, clip_by_norm
-from core.runs.config import TRAINING
 
 SYMBOLS = 64
+# characters a window and windows a step: enough to fill a device
+SHAPES = {"tiny": (64, 16), "small": (128, 16), "base": (256, 32), "large": (256, 64)}
 
 
 def train(backend: Backend, preset: str, steps: int, dtype: Any = np.float32, seed: int = 1
           ) -> tuple[list[float], list[float]]:
     """Losses, and seconds of each step but the first three."""
-    model = Rnn(RnnConfig(vocabulary=SYMBOLS, **PRESETS[preset]))
-    window, batch = TRAINING[preset][:2]
+    model = build("rnn", preset, SYMBOLS)
+    window, batch = SHAPES[preset]
     text = np.random.default_rng(0).zipf(1.5, 200_000).clip(max=SYMBOLS) - 1
     losses, seconds = [], []
     with use_backend(backend):
@@ -72,7 +73,7 @@ def drift(others: list[str], seeds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=list(PRESETS))
+    parser.add_argument("--preset", nargs="+", default=["tiny", "small", "base"], choices=PRESETS)
     parser.add_argument("--other", nargs="+", default=["cuda"])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)

@@ -25,8 +25,8 @@ from core.runs.trainer import Trainer, create_run
 def ours(text: str, steps: int, threads: int, until: int | None = None) -> dict[str, Any]:
     """Train the base preset; a short round runs the first steps of the same schedule."""
     with tempfile.TemporaryDirectory() as root:
-        config = RunConfig.from_preset((text,), "base", threads=threads, steps=steps, checkpoint_every=10_000,
-                                       sample_every=10_000, evaluate_every=100)
+        config = RunConfig.from_preset((text,), "base", threads=threads, steps=steps, window=256, batch=32, rate=8e-3,
+                                       checkpoint_every=10_000, sample_every=10_000, evaluate_every=100)
         folder = create_run(root, config)
         send(folder, "start")
         trainer = Trainer(folder, until)

@@ -25,9 +25,11 @@ import numpy as np
 from core.array import asarray, grad
 from core.backends import open_backend, use_backend
 from core.functions import cross_entropy
-from core.nn.rnn import PRESETS, Rnn, RnnConfig
+from core.nn.families import PRESETS
+from core.nn.model import Config
+from core.nn.rnn import TAPS, Rnn
 from core.optim import Adam, clip_by_norm
-from core.runs.config import TRAINING
+from tests.bench.backends import SHAPES
 
 VOCABULARY = 96
 LONG_BATCH = 4
@@ -43,7 +45,7 @@ def resident(name: str) -> int:
 
 def ours(ask: Answer) -> Answer:
     """Train a few steps in this process, as the trainer does."""
-    model = Rnn(RnnConfig(ask["vocabulary"], ask["width"], ask["hidden"], ask["layers"], ask["taps"]))
+    model = Rnn(Config(ask["vocabulary"], ask["width"], ask["hidden"], ask["layers"]))
     backend, optimiser, rng = open_backend("cpu", threads=ask["threads"]), Adam(), np.random.default_rng(0)
     with use_backend(backend):
         p: Any = {k: asarray(v, requires_grad=True) for k, v in sorted(model.initial_parameters(0).items())}
@@ -89,7 +91,7 @@ def measure(ask: Answer, peer: str | None = None) -> Answer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer")
-    parser.add_argument("--preset", nargs="+", default=["base", "small"], choices=list(PRESETS))
+    parser.add_argument("--preset", nargs="+", default=["base", "small"], choices=PRESETS)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--long", type=int, default=2048)
@@ -100,8 +102,8 @@ def main() -> None:
               + (f", {a['buffers'] / MEGABYTE:8.1f} MB of buffers" if "buffers" in a else "")
               + f", {a['seconds']:6.2f} s a step", flush=True)
 
-    for preset, window, batch in [*((p, *TRAINING[p][:2]) for p in given.preset), ("base", given.long, LONG_BATCH)]:
-        ask = {"vocabulary": VOCABULARY, **PRESETS[preset], "taps": 4, "batch": batch, "window": window,
+    for preset, window, batch in [*((p, *SHAPES[p]) for p in given.preset), ("base", given.long, LONG_BATCH)]:
+        ask = {"vocabulary": VOCABULARY, **Rnn.presets[preset], "taps": TAPS, "batch": batch, "window": window,
                "steps": given.steps, "threads": given.threads, "recompute": False}
         plain, again = measure(ask), measure({**ask, "recompute": True})
         print(f"{preset}, {batch} windows of {window} characters, {plain['parameters']:,} parameters")

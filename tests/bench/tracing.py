@@ -14,7 +14,7 @@ from typing import Any
 
 from core.backends import open_backend
 from core.backends.queue import Launch, LaunchQueue
-from core.nn.rnn import PRESETS
+from core.nn.families import PRESETS
 from core.trace import Trace
 from tests.bench.backends import train
 
@@ -38,7 +38,7 @@ def flush(self: LaunchQueue) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
+    parser.add_argument("--preset", default="tiny", choices=PRESETS)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
     ask = parser.parse_args()

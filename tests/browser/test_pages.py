@@ -143,6 +143,9 @@ def test_runs_are_queued_cancelled_and_named_as_they_are(page: Page, past: list[
     expect(form).to_be_visible()  # nothing typed is lost
     form.locator("[name=paths]").fill("<img src=x onerror=alert(1)>")
     form.locator("[name=preset]").select_option("tiny")
+    form.locator("[name=model]").select_option("conv")  # the size stays, its meaning changes
+    expect(form.locator("[name=preset] option:checked")).to_have_text("tiny: 3 layers of 64")
+    form.locator("[name=model]").select_option("rnn")
     form.locator("[name=steps]").fill("2000")
     form.locator("#run-start").click()
     expect(form).to_be_hidden()

@@ -8,13 +8,14 @@ import pytest
 from core.array import asarray
 from core.effect import low_share, painted_layer, paired_contrast, probe_tokens
 from core.frame import ZFrame
-from core.nn.rnn import Rnn, RnnConfig
+from core.nn.model import Config
+from core.nn.rnn import Rnn
 
 FRAME = ZFrame.octaves(bands=4, sheets=3, echo_count=1)
 
 
 def test_low_share_by_hand_and_without_the_constant_part() -> None:
-    model = Rnn(RnnConfig(vocabulary=5, width=6, hidden=6, layers=2))
+    model = Rnn(Config(vocabulary=5, width=6, hidden=6, layers=2))
     p = {k: asarray(v) for k, v in model.initial_parameters(0).items()}
     tokens = np.random.default_rng(0).integers(0, 5, (3, 64)).astype(np.int32)
     x, _, _ = model.states(p, asarray(tokens), model.initial_state(3), stop=1)

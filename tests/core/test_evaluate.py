@@ -10,9 +10,10 @@ import pytest
 from core.array import asarray
 from core.evaluate import evaluate, losses
 from core.generate import Sampling, generate
-from core.nn.rnn import Rnn, RnnConfig
+from core.nn.model import Config
+from core.nn.rnn import Rnn
 
-MODEL = Rnn(RnnConfig(vocabulary=7, width=8, hidden=8, layers=2))
+MODEL = Rnn(Config(vocabulary=7, width=8, hidden=8, layers=2))
 PARAMETERS = {k: asarray(v) for k, v in MODEL.initial_parameters(1).items()}
 TEXT = np.random.default_rng(0).integers(0, 7, 203).astype(np.uint8)
 

@@ -13,7 +13,8 @@ from core.array import Array, asarray, checkpoint, grad
 from core.backends import open_backend, use_backend
 from core.frame import ZFrame
 from core.functions import concat, cross_entropy, linear_recurrence, rms_norm, sigmoid, tanh
-from core.nn.rnn import Rnn, RnnConfig
+from core.nn.model import Config
+from core.nn.rnn import Rnn
 from core.ztensor import ZTensor, lift
 
 Function = Callable[..., Any]
@@ -78,7 +79,7 @@ def test_a_constant_result_and_a_frame_pass_through() -> None:
 def test_the_rnn_keeps_less_and_gives_the_same_bits() -> None:
     """Windows of 512 characters: what enters each block against everything inside it."""
     backend = open_backend("cpu", threads=1)
-    model = Rnn(RnnConfig(vocabulary=11, width=16, hidden=24, layers=4))
+    model = Rnn(Config(vocabulary=11, width=16, hidden=24, layers=4))
     tokens = np.random.default_rng(0).integers(0, 11, (2, 513)).astype(np.int32)
 
     def results(recompute: bool) -> list[Array]:

@@ -13,7 +13,8 @@ from core.array import Array, apply, asarray, grad
 from core.backends import Backend, open_backend, use_backend
 from core.errors import FrameMismatchError
 from core.frame import ZFrame
-from core.nn.rnn import Rnn, RnnConfig
+from core.nn.model import Config
+from core.nn.rnn import Rnn
 from core.ztensor import ZTensor, lift
 from tests.core.cases import CASES, Case
 
@@ -89,7 +90,7 @@ def test_no_time_no_frame(backend: Backend) -> None:
 
 
 def test_a_model_carries_it_from_its_embedding_to_its_logits(backend: Backend) -> None:
-    model = Rnn(RnnConfig(vocabulary=7, width=8, hidden=8, layers=2))
+    model = Rnn(Config(vocabulary=7, width=8, hidden=8, layers=2))
     with use_backend(backend):
         p = {k: asarray(v) for k, v in model.initial_parameters(0).items()}
         tokens = asarray(np.arange(12, dtype=np.int32).reshape(2, 6) % 7)
