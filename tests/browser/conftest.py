@@ -9,9 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving
+
+expect.set_options(timeout=20_000)  # on a machine that has other work, too
 
 
 @pytest.fixture(scope="package")

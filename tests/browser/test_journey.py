@@ -83,14 +83,14 @@ def atlas_is_read(page: Page) -> None:
 def pause_and_resume(page: Page, folder: Path) -> None:
     """Stops the steps by pointer, and goes on by keyboard."""
     page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("paused", timeout=10_000)
+    expect(page.locator("#run-state")).to_have_text("paused")
     wait_for(lambda: records(folder / "inputs.jsonl")[-1]["kind"] == "pause")
     written, at = len(records(folder / "metrics.jsonl")), step(page)
     time.sleep(1)  # of some twenty steps
     assert (len(records(folder / "metrics.jsonl")), step(page)) == (written, at)
     page.locator("h2").first.click()
     page.keyboard.press("Space")
-    expect(page.locator("#run-state")).to_have_text("running", timeout=10_000)
+    expect(page.locator("#run-state")).to_have_text("running")
     wait_for(lambda: step(page) > at)
 
 
@@ -124,7 +124,7 @@ def run_outlives_the_server(watched: Watched, page: Page, folder: Path) -> None:
     """The server is killed: the run goes on, and the page comes back with the server."""
     before = step(page)
     with watched.server_away():
-        expect(page.locator("#run-state")).to_have_text("server lost", timeout=20_000)
+        expect(page.locator("#run-state")).to_have_text("server lost")
         expect(page.locator("#notice")).to_contain_text("goes on by itself")
         known = len(records(folder / "metrics.jsonl"))
         wait_for(lambda: len(records(folder / "metrics.jsonl")) > known, 20)
@@ -139,10 +139,10 @@ def save_stop_and_go_on(page: Page, folder: Path) -> None:
     page.keyboard.press("s")
     wait_for(lambda: records(folder / "inputs.jsonl")[-1]["kind"] in ("save", "boundary"))
     page.locator("#do-stop").click()
-    expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
+    expect(page.locator("#run-state")).to_have_text("stopped")
     at = step(page)
     page.locator("#do-stop").click()  # it reads "Go on" now
     expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
     wait_for(lambda: step(page) > at)
     page.locator("#do-stop").click()
-    expect(page.locator("#run-state")).to_have_text("stopped", timeout=20_000)
+    expect(page.locator("#run-state")).to_have_text("stopped")

@@ -94,7 +94,7 @@ def click(page: Page, band: int, sheet: int) -> int:
 
 def acknowledged(page: Page) -> int:
     """The input that the page says is acknowledged or in force, once nothing is under way."""
-    expect(page.locator("#paint-state")).to_contain_text("input", timeout=20_000)
+    expect(page.locator("#paint-state")).to_contain_text("input")
     wait_for(lambda: not page.evaluate("workbench.paint.sending || workbench.paint.fresh"), 20)
     return int(page.evaluate("workbench.paint.acknowledged"))
 
@@ -146,7 +146,7 @@ def test_a_stroke_shows_in_its_cell_and_nowhere_else(page: Page) -> None:
     band, sheet = r.randrange(BANDS), r.randrange(SHEETS)
     print(f"cell: band {band}, sheet {sheet}")
     page.locator("#do-pause").click()  # its field stands still
-    expect(page.locator("#run-state")).to_have_text("paused", timeout=20_000)
+    expect(page.locator("#run-state")).to_have_text("paused")
     before = pixels(page)
     click(page, band, sheet)
     change = np.abs(pixels(page) - before).sum(-1)
@@ -156,7 +156,7 @@ def test_a_stroke_shows_in_its_cell_and_nowhere_else(page: Page) -> None:
     assert heaviest(means) == (band, sheet)
     assert means[(band + 3) % BANDS, (sheet + 4) % SHEETS] == 0
     page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("running", timeout=20_000)
+    expect(page.locator("#run-state")).to_have_text("running")
 
 
 def test_a_stroke_becomes_the_gains_that_the_trainer_recorded(page: Page, folder: Path) -> None:
@@ -211,7 +211,7 @@ def test_what_was_acknowledged_outlives_the_server(page: Page, folder: Path, gpu
     click(page, 3, 7)
     layer = journalled(folder)
     with gpu.server_away():
-        expect(page.locator("#run-state")).to_have_text("server lost", timeout=20_000)
+        expect(page.locator("#run-state")).to_have_text("server lost")
         gpu.server.start()
         expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
     wait_for(lambda: page.evaluate("workbench.paint.layer?.length") == BANDS * SHEETS, 20)
@@ -221,7 +221,7 @@ def test_what_was_acknowledged_outlives_the_server(page: Page, folder: Path, gpu
 
 def test_a_twin_runs_beside_and_the_difference_is_plotted(page: Page, folder: Path, server: Server) -> None:
     settled(folder, click(page, 5, 4))
-    expect(page.locator("#twin")).to_be_visible(timeout=20_000)
+    expect(page.locator("#twin")).to_be_visible()
     page.locator("#twin").click()
     wait_for(lambda: page.locator("#effect-curves b").count() == 2, 60)
     wait_for(lambda: any(d for _, d in page.evaluate("workbench.paint.effect.loss")), 120)
