@@ -94,15 +94,16 @@ CASES: dict[str, list[Case]] = {
     "concat": [Case(((2, 3, 4), (2, 1, 4), (2, 0, 4)), {"axis": 1})],
     "take": [Case(((5, 4), INDEX)), Case(((5,), INDEX))],
     "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4}),
-                    Case(((1500, 19), MANY), {"rows": 6}),
+                    Case(((1500, 19), MANY), {"rows": 6}), Case(((40, 300), MANY[:40]), {"rows": 6}),
                     Case(((256, 3), np.repeat(np.arange(8, dtype=np.int32), 32)), {"rows": 8})],  # runs of one row
     "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,))), Case(((2, 3001), (3001,)))],
     "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((3, 2049), (3, 2049), (2049,)))],
-    "rms_norm_dw": [Case(((600, 33), (600, 33))), Case(((20000, 2), (20000, 2)))],
+    "rms_norm_dw": [Case(((2, 3, 7), (2, 3, 7))), Case(((600, 33), (600, 33))), Case(((20000, 2), (20000, 2)))],
     "layer_norm": [Case(((2, 3, 7), (7,), (7,))), Case(((0, 7), (7,), (7,))), Case(((3, 1), (1,), (1,))),
                    Case(((600, 33), (33,), (33,)))],
     "layer_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((65, 1030), (65, 1030), (1030,)))],
-    "layer_norm_dw": [Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7))), Case(((3, 1100), (3, 1100)))],
+    "layer_norm_dw": [Case(((2, 3, 7), (2, 3, 7))), Case(((600, 33), (600, 33))), Case(((0, 7), (0, 7))),
+                      Case(((3, 1100), (3, 1100)))],
     "causal_conv": [Case(((2, t, c), (k, c), (2, (k - 1) * d, c)), {"dilation": d}) for t, k, d, c in CONVOLUTIONS],
     "causal_conv_dx": [Case(((2, t, c), (k, c)), {"dilation": d}) for t, k, d, c in CONVOLUTIONS],
     "causal_conv_dw": [Case(((2, t, c), (2, t, c), (2, (k - 1) * d, c)), {"dilation": d})
@@ -125,8 +126,8 @@ CASES: dict[str, list[Case]] = {
     "argsort": [Case((x,), {"descending": d}) for d in (False, True)
                 for x in ((3, 5), (1,), (2, 3, 130), (4, 0), (2, 3001), (1, 5, 1024))]
     + [Case(((4, 9),), {"descending": d}, np.round) for d in (False, True)],  # ties keep their order
-    "take_along": [Case(((2, 5), INDEX)), Case(((2, 0), np.zeros((2, 0), np.int32)))],
-    "scatter_along": [Case(((2, 3), INDEX), {"n": 5})],
+    "take_along": [Case(((2, 5), INDEX)), Case(((1, 2, 5), INDEX[None])), Case(((2, 0), np.zeros((2, 0), np.int32)))],
+    "scatter_along": [Case(((2, 3), INDEX), {"n": 5}), Case(((1, 2, 3), INDEX[None]), {"n": 5})],
     "cast": [Case(((3, 5),), {"dtype": t}) for t in ("float16", "float32")] + [Case(((0, 3),), {"dtype": "float16"}),
                                                                           Case(((129, 1031),), {"dtype": "float16"})],
     "random_bits": [Case((), draw) for draw in DRAWS],

@@ -102,6 +102,8 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
     ],
     "signal.cu": [
         ("off by one, the last result", "if (i >= (count))", "if (i + 1 >= (count))", "random_bits"),
+        ("off by one, the columns of a block", "blockIdx.x * 32 + threadIdx.x, row",
+         "blockIdx.x * 33 + threadIdx.x, row", "scatter_add"),
         ("flipped sign, a row's sum", "if (c < width) s +=", "if (c < width) s -=", "scatter_add"),
         ("off by one, the last of the index", "j < count &&", "j + 1 < count &&", "scatter_add"),
         ("off by one, the first warp", "for (int j = 0; j < 8; j++)", "for (int j = 1; j < 8; j++)", "scatter_add"),
