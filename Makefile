@@ -30,7 +30,7 @@ lint: .venv/.tested
 test: lint
 	$(BIN)/pytest
 
-# what takes minutes: more kills of a training process, broken kernels in Chromium as well
+# what takes minutes: more kills of a training process, broken kernels in Chromium and on the CPU as well
 long: .venv/.tested
 	$(BIN)/pytest -m long
 

@@ -170,21 +170,23 @@ def nonfinite(x: Array) -> Array:
     return apply("nonfinite", x)
 
 
-# --- Philox4x32-10 on the backend: the numbers of `core.random.Philox` -----------------------------------------------
+# --- Philox4x32-10 on the backend: the numbers of `core.random.Philox`, from counter `offset` on, four a counter -----
 
 
-def random_bits(seed: int, stream: int, step: int, shape: Shape) -> Array:
+def random_bits(seed: int, stream: int, step: int, shape: Shape, offset: int = 0) -> Array:
     """32 random bits each, as int32."""
-    return apply("random_bits", key=philox_key(seed), stream=stream, step=step, shape=shape)
+    return apply("random_bits", key=philox_key(seed), stream=stream, step=step, offset=offset, shape=shape)
 
 
-def random_uniform(seed: int, stream: int, step: int, shape: Shape, dtype: DTypeLike = np.float32) -> Array:
+def random_uniform(seed: int, stream: int, step: int, shape: Shape, dtype: DTypeLike = np.float32,
+                   offset: int = 0) -> Array:
     """Multiples of 2^-24 in [0, 1)."""
-    return apply("random_uniform", key=philox_key(seed), stream=stream, step=step, shape=shape,
+    return apply("random_uniform", key=philox_key(seed), stream=stream, step=step, offset=offset, shape=shape,
                  dtype=np.dtype(dtype).name)
 
 
-def random_normal(seed: int, stream: int, step: int, shape: Shape, dtype: DTypeLike = np.float32) -> Array:
+def random_normal(seed: int, stream: int, step: int, shape: Shape, dtype: DTypeLike = np.float32,
+                  offset: int = 0) -> Array:
     """Standard normals by Box and Muller."""
-    return apply("random_normal", key=philox_key(seed), stream=stream, step=step, shape=shape,
+    return apply("random_normal", key=philox_key(seed), stream=stream, step=step, offset=offset, shape=shape,
                  dtype=np.dtype(dtype).name)

@@ -260,9 +260,9 @@ _add("rfft", _rfft, d.rfft)
 _add("irfft", _irfft, d.irfft)
 _add("cross_entropy", _rows, lambda g, o, x, t: (d.ap("cross_entropy_grad", g, x, t), None))
 _add("cross_entropy_grad", lambda g, logits, targets: logits)
-_add("random_bits", lambda *, key, stream, step, shape: shape, dtype="int32")  # Philox4x32-10, the bits of uint32
-_add("random_uniform", lambda *, key, stream, step, shape, dtype: shape)
-_add("random_normal", lambda *, key, stream, step, shape, dtype: shape)
+_add("random_bits", lambda *, key, stream, step, offset, shape: shape, dtype="int32")  # Philox4x32-10, uint32's bits
+_add("random_uniform", lambda *, key, stream, step, offset, shape, dtype: shape)
+_add("random_normal", lambda *, key, stream, step, offset, shape, dtype: shape)
 _add("sheet_weight", _sheets)  # sum_s values[s] hat_s(angle of re + i im)
 _add("tap", lambda x, **_: x, lambda g, o, x, *, frame, gains: (_tap(g, x, frame=frame, gains=gains),))
 

@@ -133,11 +133,11 @@ def scatter_along(g: A, index: A, *, n: Any) -> A:
     return out
 
 
-def random_bits(*, key: Any, stream: Any, step: Any, shape: Any) -> A:
+def random_bits(*, key: Any, stream: Any, step: Any, offset: Any, shape: Any) -> A:
     """Philox4x32-10 in Python integers: Salmon et al. 2011, figure 2."""
     out: list[int] = []
     for i in range(-(-int(np.prod(shape)) // 4)):
-        c, k = (i, step % 2**32, step >> 32, stream), key
+        c, k = ((offset + i) % 2**32, step % 2**32, step >> 32, stream), key
         for _ in range(10):
             a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
             c = ((b >> 32) ^ c[1] ^ k[0], b % 2**32, (a >> 32) ^ c[3] ^ k[1], a % 2**32)

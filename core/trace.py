@@ -5,7 +5,7 @@
     trace.totals(), trace.to_chrome()
 
 A backend without a trace pays one comparison a launch. While one is on, the queue brackets each launch by two
-`LaunchQueue.mark`s, and `LaunchQueue.spans` turns pairs of marks into device seconds once the trace has ended: the
+`LaunchQueue.mark`s, and `LaunchQueue.spans` turns pairs of marks into device seconds when the trace ends: the
 host's clock on the CPU, events on CUDA. Tracing changes no number.
 
 Bytes: inputs read once and outputs written, neither what broadcasting repeats nor what a fused chain keeps to itself;
@@ -120,12 +120,13 @@ class Trace:
     ----------
     wall : float
         Seconds by the host's clock from start to stop.
+    records : list of Record
+        The launches in order, once it has stopped.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.backend, self.wall = backend, 0.0
+        self.backend, self.wall, self.records = backend, 0.0, list[Record]()
         self._open: list[tuple[str, Shape, float, float, Any, Any]] = []
-        self._records: list[Record] | None = None
 
     def start(self) -> Trace:
         """Record from here on; what was queued before runs unrecorded."""
@@ -135,10 +136,14 @@ class Trace:
         return self
 
     def stop(self) -> None:
-        """Run what is queued, and record no more."""
+        """Run what is queued, and record no more; waits for the device."""
         self.backend.flush()
         self.backend.trace = None
+        spans = self.backend.spans([x[4:] for x in self._open])
         self.wall = time.perf_counter() - self._began
+        origin = spans[0][0] if spans else 0.0
+        self.records = [Record(name, shape, start - origin, seconds, nbytes, flops)
+                        for (name, shape, nbytes, flops, *_), (start, seconds) in zip(self._open, spans, strict=True)]
 
     def __enter__(self) -> Trace:
         return self.start()
@@ -164,17 +169,6 @@ class Trace:
         kept = [x for x in chain if x.out() is not None]  # after the run: what only the chain needed is gone
         written = 0.0 if view else sum(math.prod(x.shape) * x.dtype.itemsize for x in kept)
         self._open.append((_name(chain), chain[0].shape, read + written, flops, begin, end))
-
-    @property
-    def records(self) -> list[Record]:
-        """The launches in order; waits for the device. Read it after `stop`."""
-        if self._records is None:
-            spans = self.backend.spans([x[4:] for x in self._open])
-            origin = spans[0][0] if spans else 0.0
-            self._records = [Record(name, shape, start - origin, seconds, nbytes, flops)
-                             for (name, shape, nbytes, flops, *_), (start, seconds)
-                             in zip(self._open, spans, strict=True)]
-        return self._records
 
     def totals(self) -> list[Total]:
         """The launches by name, the longest in total first."""
@@ -207,14 +201,8 @@ class Trace:
 
 
 def clocked(backend: Backend, run: Callable[[], object], launches: int) -> float:
-    """Seconds a launch of a function that makes so many, with one wait for the device at the end."""
-    from core.array import asarray
-
-    one = asarray(np.ones(1, np.float32), backend=backend)
-    began = time.perf_counter()
-    run()
-    (one + one).numpy()  # comes after all of them
-    return (time.perf_counter() - began) / launches
+    """Seconds a launch, on the device, of a function that makes so many."""
+    return backend.seconds(run) / launches
 
 
 def timed(backend: Backend, call: Callable[[], object], launches: int) -> float:

@@ -66,15 +66,17 @@ class Page {
     if (page === "live") this.draw(true)
   }
 
+  // this.run is what was asked for last: answers and batches of an earlier choice may still come
   async hello(run) {
+    this.run = run
     try {
       const answer = await this.ask("hello", run ? {run} : {})
       this.form.setChoices(answer.choices)
-      this.run = answer.run
+      if (this.run === run) this.run = answer.run
       this.explain()
     } catch (error) {
       this.notice(error.message)
-      if (run) { history.replaceState(null, "", "#/live"); this.hello(null) }
+      if (run && this.run === run) { history.replaceState(null, "", "#/live"); this.hello(null) }
     }
   }
 
@@ -113,7 +115,6 @@ class Page {
 
   begin(facts) {
     this.facts = facts
-    this.run = facts.run
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
     this.paint.begin(facts)
     this.atlas.begin(facts)

@@ -218,6 +218,8 @@ export class Paint {
         this.say(`input ${seq} acknowledged`)
         await new Promise((resolve) => setTimeout(resolve, PAUSE))
       }
+      this.sending = false
+      this.sayInForce()
     } catch (error) {
       this.say("not sent")
       toast(error.message)
@@ -241,8 +243,12 @@ export class Paint {
   takeStrokes(strokes, {values, shape: [, bands, sheets]}) {
     const cells = bands * sheets
     strokes.forEach((stroke, i) => this.strokes.push({...stroke, relation: values.slice(i * cells, (i + 1) * cells)}))
-    const last = strokes.at(-1)
-    if (last.seq >= this.acknowledged && !this.sending) this.say(`input ${last.seq} in force from step ${whole(last.step)}`)
+    this.sayInForce()
+  }
+
+  sayInForce() {
+    const last = this.strokes.at(-1)
+    if (last?.seq >= this.acknowledged && !this.sending) this.say(`input ${last.seq} in force from step ${whole(last.step)}`)
   }
 
   // the layer that was in force at a step

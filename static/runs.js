@@ -112,16 +112,23 @@ export class Form {
     this.form.elements.preset.addEventListener("change", () => { this.form.elements.steps.value = ""; this.hint() })
   }
 
+  // what there is to choose from comes with the first answer; what was typed before it, or chosen after it, stays
   setChoices(choices) {
+    if (this.choices) return
     this.choices = choices
     const options = (values) => values.map((v) => el("option", {value: v}, v))
     const fields = this.form.elements
     fields.model.replaceChildren(...options(Object.keys(choices.models)))
     fields.backend.replaceChildren(...options(choices.backends))
     this.sizes(choices.first.preset)
-    if (!fields.paths.value) fields.paths.value = choices.first.paths.join(", ")
+    if (!fields.paths.value) {
+      fields.paths.value = choices.first.paths.join(", ")
+      if (document.activeElement === fields.paths) fields.paths.select()
+    }
     if (!fields.steps.value) fields.steps.value = choices.first.steps
     this.hint()
+    for (const node of [fields.preset, fields.model, fields.backend, $("run-start")]) node.disabled = false
+    $("run-wait").hidden = true
   }
 
   sizes(chosen) {

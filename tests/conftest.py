@@ -8,7 +8,8 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--backend", help="the one backend on which primitives are held to their reference (cpu and wgpu)")
+    parser.addoption("--backend", help="the one backend on which primitives are held to their reference (cpu and wgpu) "
+                                       "and broken kernels must show (cpu)")
 
 
 @pytest.fixture(autouse=True, scope="session")

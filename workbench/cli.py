@@ -345,6 +345,7 @@ def show_cache(
 def kernels(
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     size: Annotated[float, typer.Option(min=0.01, help="MiB in the largest input of a kernel.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of a sequence of launches.")] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Time kernels beside the device's measured ceilings and beside NumPy, SciPy, CuPy and PyTorch, where they are."""
@@ -354,7 +355,8 @@ def kernels(
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err,
                   disable=as_json, transient=True) as bar:
         task = bar.add_task("kernels", total=None)
-        report = run_kernels(open_backend(choose(backend)[0]), size, on_timing=lambda _: bar.advance(task))
+        report = run_kernels(open_backend(choose(backend)[0]), size, seconds=seconds,
+                             on_timing=lambda _: bar.advance(task))
     if as_json:
         print_json(asdict(report))
     else:

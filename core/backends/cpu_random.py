@@ -40,7 +40,7 @@ def _integers(launch: Launch, start: int, stop: int) -> A:
     p, first = launch.params, start // 4
     out = np.empty((-(-stop // 4) - first, 4), np.uint32)
     (k0, k1), step, u64 = p["key"], p["step"], np.uint64
-    philox(u64(k0), u64(k1), u64(first), u64(step & 0xFFFFFFFF), u64(step >> 32), u64(p["stream"]), out)
+    philox(u64(k0), u64(k1), u64(p["offset"] + first), u64(step & 0xFFFFFFFF), u64(step >> 32), u64(p["stream"]), out)
     return out.reshape(-1)[start - 4 * first : stop - 4 * first]
 
 

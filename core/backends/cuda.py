@@ -72,6 +72,12 @@ class CudaBackend(LaunchQueue):
         return [(cp.cuda.get_elapsed_time(pairs[0][0], begin) / 1e3, cp.cuda.get_elapsed_time(begin, end) / 1e3)
                 for begin, end in pairs]
 
+    def seconds(self, run: Callable[[], object]) -> float:
+        """By events."""
+        begin = self.mark()
+        run()
+        return self.spans([(begin, self.mark())])[0][1]
+
     def residency(self) -> dict[str, int]:
         """Generated chains, and CuPy's pool: bytes in use and bytes held from the device."""
         pool = cp.get_default_memory_pool()
@@ -145,7 +151,9 @@ def _compile(form: list[Any], types: list[Any], kept: list[int]) -> Any:
         lines.append(f"{word} t{i} = {EXPRESSIONS[name].format(*places, T=word)};")
     declared = ", ".join(f"{TYPES[dtype][0]} x{i}" for i, dtype in enumerate(types))
     made = ", ".join(f"{TYPES[form[i][1]][0]} y{i}" for i in kept)
-    return cp.ElementwiseKernel(declared, made, " ".join([*lines, *(f"y{i} = t{i};" for i in kept)]), "zspace_chain")
+    text = " ".join([*lines, *(f"y{i} = t{i};" for i in kept)])
+    # no fused multiply-add, or a digit would depend on what a launch was fused with
+    return cp.ElementwiseKernel(declared, made, text, "zspace_chain", options=("--fmad=false",))
 
 
 def open_backend(threads: int | None = None) -> CudaBackend:

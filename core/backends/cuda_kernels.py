@@ -33,7 +33,9 @@ PER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # values of a row a lane of its warp m
 LONG_ROW = 1024  # above this a block, not a warp, sums a row
 PART = 16384  # values a block sums of a long row
 GROUP = 512  # rows a block sums of a column, at least
-STRETCH = 64  # steps of a sequence that a block convolves
+RUN = 8  # steps of a sequence that a thread convolves
+TILES = ((32, 8), (32, 16), (16, 16), (16, 32), (8, 32), (8, 64))  # of a recurrence: channels, groups of 8 steps
+STRETCH = 64  # steps of a sequence that a block sums for the weights' gradient
 
 EXPRESSIONS: dict[str, str] = {
     "add": "{0} + {1}",
@@ -67,11 +69,17 @@ def _function(file: str, name: str, dtype: str, constants: tuple[tuple[str, int]
 
 
 @cache
+def _source(file: str) -> str:
+    """Text of a file of kernels."""
+    return files("core.kernels").joinpath(f"{file}.cu").read_text(encoding="utf-8")
+
+
+@cache
 def _module(file: str, dtype: str, **constants: int) -> Any:
     """A file of kernels compiled for a type."""
-    text = files("core.kernels").joinpath(f"{file}.cu").read_text(encoding="utf-8")
     known = {"T": {"float32": "float", "float64": "double"}[dtype], "EPSILON": EPSILON, **constants}
-    return cp.RawModule(code="".join(f"#define {k} {v}\n" for k, v in known.items()) + text, options=("-std=c++17",))
+    return cp.RawModule(code="".join(f"#define {k} {v}\n" for k, v in known.items()) + _source(file),
+                        options=("-std=c++17",))
 
 
 def _run(file: str, name: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], out: A, *arguments: Any,
@@ -269,40 +277,50 @@ def _cross_entropy_grad(backend: CudaBackend, launch: Launch, g: A, x: A, target
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
-def _conv(name: str, launch: Launch, x: A, taps: int, out: A, *rest: A) -> A:
-    """A kernel over the steps of sequences, a block a stretch of one."""
+def _conv(name: str, launch: Launch, x: A, taps: int, blocks: int, out: A, *rest: A) -> A:
+    """A kernel over the steps of sequences, so many blocks a sequence."""
     n, steps, C = x.shape
-    grid = (-(-C // 32) * n, -(-steps // STRETCH))
-    return _run("conv", name, launch.dtype, grid, (32, 8), out, x, *rest,
-                after=_ints(steps, C, launch.params["dilation"]), TAPS=taps, STRETCH=STRETCH)
+    return _run("conv", name, launch.dtype, (-(-C // 32) * n, blocks), (32, 8), out, x, *rest,
+                after=_ints(steps, C, launch.params["dilation"]), TAPS=taps, RUN=RUN, STRETCH=STRETCH)
+
+
+def _spaced(name: str, launch: Launch, x: A, w: A, *rest: A) -> A:
+    """A thread a run of steps that lie `dilation` apart."""
+    dilation = launch.params["dilation"]
+    threads = -(-x.shape[1] // (RUN * dilation)) * dilation
+    return _conv(name, launch, x, len(w), -(-threads // 8), cp.empty(launch.shape, launch.dtype), w, *rest)
 
 
 def _causal_conv(backend: CudaBackend, launch: Launch, x: A, w: A, tail: A) -> A:
-    return _conv("causal_conv", launch, x, len(w), cp.empty(launch.shape, launch.dtype), w, tail)
+    return _spaced("causal_conv", launch, x, w, tail)
 
 
 def _causal_conv_dx(backend: CudaBackend, launch: Launch, g: A, w: A) -> A:
-    return _conv("causal_conv_dx", launch, g, len(w), cp.empty(launch.shape, launch.dtype), w)
+    return _spaced("causal_conv_dx", launch, g, w)
 
 
 def _causal_conv_dw(backend: CudaBackend, launch: Launch, g: A, x: A, tail: A) -> A:
     (n, steps, C), taps = x.shape, launch.shape[0]
     if not x.size:
         return cp.zeros(launch.shape, launch.dtype)
-    out = cp.empty((1, n * -(-steps // STRETCH), taps * C), launch.dtype)
-    return _sum_columns(_conv("causal_conv_dw", launch, g, taps, out, x, tail)).reshape(launch.shape)
+    parts = -(-steps // STRETCH)
+    out = cp.empty((1, n * parts, taps * C), launch.dtype)
+    return _sum_columns(_conv("causal_conv_dw", launch, g, taps, parts, out, x, tail)).reshape(launch.shape)
 
 
 def _recurrence(complex_numbers: bool) -> Kernel:
     def kernel(backend: CudaBackend, launch: Launch, a: A, b: A, h0: A) -> A:
         n, steps, C = a.shape[:3]
-        # few channels need long tiles, or too few bytes are under way; the shape alone decides
-        lanes, groups = (32, 8) if n * C >= 16384 else (16, 16) if n * C >= 4096 else (8, 32)
         out = cp.empty(launch.shape, launch.dtype)
-        blocks = (-(-C // lanes) * n,) if steps else (0,)
-        return _run("recurrence", "recurrence", launch.dtype, blocks, (lanes, groups), out, a, b, h0,
-                    after=_ints(steps, C), COMPLEX=int(complex_numbers), REVERSE=int(launch.params["reverse"]),
-                    LANES=lanes, GROUPS=groups)
+        given = [cp.ascontiguousarray(x) for x in (a, b, h0)]
+
+        def run(tile: tuple[int, int]) -> A:
+            lanes, groups = tile
+            blocks = (-(-C // lanes) * n,) if steps else (0,)
+            return _run("recurrence", "recurrence", launch.dtype, blocks, tile, out, *given, after=_ints(steps, C),
+                        COMPLEX=int(complex_numbers), REVERSE=int(launch.params["reverse"]), LANES=lanes, GROUPS=groups)
+
+        return run(backend.fastest(launch, _source("recurrence"), TILES, run))
 
     return kernel
 
@@ -339,9 +357,8 @@ def _irfft(backend: CudaBackend, launch: Launch, x: A) -> A:
 def _random(name: str) -> Kernel:
     def kernel(backend: CudaBackend, launch: Launch) -> A:
         p, count = launch.params, math.prod(launch.shape)
-        low, high = p["step"] & 0xFFFFFFFF, p["step"] >> 32
-        return _each(name, launch, count, after=(
-            np.int64(count), *(np.uint32(v) for v in (*p["key"], low, high, p["stream"]))))
+        counter = p["offset"], *p["key"], p["step"] & 0xFFFFFFFF, p["step"] >> 32, p["stream"]
+        return _each(name, launch, -(-count // 4), after=(np.int64(count), *(np.uint32(v) for v in counter)))
 
     return kernel
 

@@ -7,17 +7,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.backends import Buffer, Memory
 from core.errors import BackendError
+from core.kernels import digest
 from core.primitives import Primitive, Shape
+from core.tuning import key, tuned
 
 if TYPE_CHECKING:
     from core.trace import Trace
+
+TUNED_FROM = 1 << 20  # values of a result from which a launch's variants are measured
+WORTH, REPEATS = 2e-2, 16  # seconds of a measurement, or launches in a row: waiting for the device should not count
+Variant = TypeVar("Variant")
 
 
 class Launch:
@@ -127,6 +134,45 @@ class LaunchQueue:
         """Start on the device's time axis and device seconds between two marks, for each pair; waits for the device."""
         return [(begin, end - begin) for begin, end in pairs]
 
+    def fastest(self, launch: Launch, source: str, variants: Sequence[Variant], run: Callable[[Variant], object]
+                ) -> Variant:
+        """The variant of a launch's kernel that is fastest on this device, measured where it is not known yet.
+
+        Parameters
+        ----------
+        source : str
+            Text of the kernel: another text, another choice.
+        variants : sequence
+            They differ in no bit of the result. The first serves small launches, which are not worth measuring.
+        run : callable
+            ``run(variant)`` launches it.
+        """
+        if math.prod(launch.shape) < TUNED_FROM:
+            return variants[0]
+        of = key(launch.primitive.name, digest(source), *self._device, launch.dtype.name, launch.shape)
+
+        def measure(variant: Variant) -> float:
+            once = self.seconds(lambda: run(variant))
+            again = min(int(WORTH / once), REPEATS)
+            return self.seconds(lambda: [run(variant) for _ in range(again)]) / again if again > 1 else once
+
+        return tuned(of, variants, measure)
+
+    @cached_property
+    def _device(self) -> tuple[str, str]:
+        found = self.describe()
+        return found["device"], str(found["driver"])
+
+    def describe(self) -> dict[str, Any]:
+        """What must be equal for two runs to be comparable bit for bit."""
+        raise NotImplementedError
+
+    def seconds(self, run: Callable[[], object]) -> float:
+        """How long the device takes for what a function launches; waits for it."""
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
     def residency(self) -> dict[str, int]:
         """What the backend keeps: how many compiled kernels, and the bytes of its pool where it has one."""
         return {"kernels": len(self.kernels)}
@@ -140,7 +186,7 @@ class LaunchQueue:
 
         return run
 
-    def copier(self, values: NDArray[Any]) -> Callable[[], None]:
+    def copier(self, values: NDArray[Any]) -> Callable[[], object]:
         """A function that copies `values` from device memory to device memory: the ceiling of what only moves."""
         raise NotImplementedError
 

@@ -76,9 +76,9 @@ def fitted(name: str, values: Sequence[int], axes: int, empty: int) -> list[int]
 def copy(backend: WgpuBackend, source: View, target: View) -> None:
     """Copy values of four bytes between views of one shape."""
     sizes, (read, write) = collapse(source.shape, source.strides, target.strides)
-    uniforms = [source.size, source.offset, target.offset, len(sizes), *fitted("copy", sizes, 8, 1),
+    uniforms = [source.size, len(sizes), source.offset, target.offset, 0, 0, 0, 0, *fitted("copy", sizes, 8, 1),
                 *fitted("copy", read, 8, 0), *fitted("copy", write, 8, 0)]
-    backend.dispatch("copy", uniforms, [source.storage], [target.storage], groups(source.size))
+    backend.dispatch("strided", uniforms, [source.storage], [target.storage], groups(source.size), "copy")
 
 
 def zeros(backend: WgpuBackend, shape: Shape, dtype: DTypeLike = np.float32) -> View:

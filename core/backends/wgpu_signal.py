@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core import kernels
 from core.backends.wgpu_kernels import collapse, fitted, floats, fold, groups
 from core.backends.wgpu_pool import View
 from core.primitives import Shape
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from core.backends.wgpu import WgpuBackend
 
 FOLDED = 256  # steps that one invocation of conv.wgsl adds up
+LANES = (32, 16, 64, 8)  # channels of a workgroup of recurrence.wgsl: fewer, and its tiles are longer
 CELLS = 1024  # values that fft.wgsl keeps in the memory of a workgroup
 PAIRS, REAL, HALF = 0, 1, 2  # what fft.wgsl reads and writes
 
@@ -58,10 +60,14 @@ def _recurrence(backend: WgpuBackend, launch: Launch, a: View, b: View, h0: View
     if not out.size:
         return out
     batch, steps, channels, *_ = a.shape
-    lanes = 32 if batch * channels >= 16384 else 16  # few channels need longer tiles, or too little is under way
-    backend.dispatch("recurrence", [batch, steps, channels], [backend.contiguous(x) for x in (a, b, h0)], [out],
-                     batch * -(-channels // lanes), constants={
-                         "complex": int(len(a.shape) == 4), "reverse": int(launch.params["reverse"]), "lanes": lanes})
+    given = [backend.contiguous(x) for x in (a, b, h0)]
+
+    def run(lanes: int) -> None:
+        backend.dispatch("recurrence", [batch, steps, channels], given, [out], batch * -(-channels // lanes),
+                         constants={"complex": int(len(a.shape) == 4), "reverse": int(launch.params["reverse"]),
+                                    "lanes": lanes})
+
+    run(backend.fastest(launch, kernels.source("recurrence"), LANES, run))
     return out
 
 
@@ -76,8 +82,8 @@ def _complex_mul(backend: WgpuBackend, launch: Launch, a: View, b: View) -> View
     uniforms = [out.size // 2, len(sizes), a.offset, b.offset, a.strides[-1], b.strides[-1], 0, 0,
                 *fitted("complex_mul", sizes, 8, 1), *fitted("complex_mul", left, 8, 0),
                 *fitted("complex_mul", right, 8, 0)]
-    backend.dispatch("complex_mul", uniforms, [a.storage, b.storage], [out], groups(out.size // 2),
-                     constants={"conjugate": int(launch.params["conjugate"])})
+    backend.dispatch("strided", uniforms, [a.storage, b.storage], [out], groups(out.size // 2), "product",
+                     {"conjugate": int(launch.params["conjugate"])})
     return out
 
 
@@ -185,7 +191,7 @@ def _random(entry: str, share: int) -> Callable[..., View]:
     def kernel(backend: WgpuBackend, launch: Launch) -> View:
         """`share` values an invocation."""
         out, p = backend.empty(launch.shape, launch.dtype), launch.params
-        uniforms: list[Any] = [out.size, p["stream"], p["step"] & 0xFFFFFFFF, p["step"] >> 32, *p["key"]]
+        uniforms: list[Any] = [out.size, p["stream"], p["step"] & 0xFFFFFFFF, p["step"] >> 32, *p["key"], p["offset"]]
         backend.dispatch("random", uniforms, [], [out], groups(-(-out.size // share)), entry)
         return out
 

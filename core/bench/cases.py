@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from core.array import apply
+from core.array import apply, asarray
 from core.functions import (
     argsort,
     causal_conv,
@@ -54,6 +54,8 @@ class Case:
         The ceiling that it is held to.
     host : str
         What `array` is called on the host.
+    compiles : bool
+        Whether torch.compile takes `torch`: it unrolls a loop over the steps.
     """
 
     draw: Draw
@@ -62,6 +64,12 @@ class Case:
     torch: Callable[..., Any]
     bound: Literal["copy", "matmul"] = "copy"
     host: str = "numpy"
+    compiles: bool = True
+
+    def call(self, drawn: Drawn) -> Callable[[], Any]:
+        """Ours on arrays of the current backend; what is complex is a peer's."""
+        given = [None if x.dtype.kind == "c" else asarray(x) for x in drawn]
+        return lambda: self.ours(*given)
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
@@ -198,7 +206,7 @@ CASES: dict[str, Case] = {
                               lambda xp, a, b, h, *_: _np_scan(xp, a, b, h), _log_scan, host="numpy loop"),
     "complex_recurrence": Case(_complex_scan, lambda a, b, h, *_: complex_recurrence(a, b, h),
                                lambda xp, *x: _np_scan(xp, *x[3:]), lambda t, *x: _t_scan(t, *x[3:]),
-                               host="numpy loop"),
+                               host="numpy loop", compiles=False),
     "causal_conv": Case(_conv, lambda x, w, tail, *_: causal_conv(x, w, tail), _np_conv,
                         lambda t, *x: t.nn.functional.conv1d(x[4], x[5], groups=CHANNELS)),
     "rfft": Case(partial(_rows, 1), rfft, _np_rfft, lambda t, x: t.fft.rfft(x), host="scipy"),

@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.array import asarray
 from core.backends import Backend, available, open_backend, use_backend
 from core.bench.cases import CASES, Case
 from core.errors import BackendError
 from core.trace import COPY_BYTES, COPYING, Ceilings, Trace, clocked, enough, measure_ceilings, timed
 
-SECONDS = 1.0  # of a sequence
 ROUNDS = 3
 LIBRARIES = ("numpy", "scipy", "numba", "torch", "cupy-cuda13x", "wgpu")
 
@@ -77,7 +75,7 @@ class Report:
     timings: list[Timing]
 
 
-def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
+def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES), seconds: float = 1.0,
         on_timing: Callable[[Timing], None] = lambda _: None) -> Report:
     """Time kernels on random float32 values.
 
@@ -87,6 +85,8 @@ def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
         MiB in the largest input of each.
     names : sequence of str
         Of `core.bench.cases.CASES`.
+    seconds : float
+        Of a sequence of launches.
     on_timing : callable
         Called with each result as it comes.
     """
@@ -94,24 +94,24 @@ def run(backend: Backend, mib: float, names: Sequence[str] = tuple(CASES),
     copy = backend.copier(np.random.default_rng(1).standard_normal(COPY_BYTES // 4, np.float32))
     timings = []
     for name in names:
-        timings.append(_time(backend, name, CASES[name], int(mib * (1 << 18)), ceilings, copy))
+        timings.append(_time(backend, name, int(mib * (1 << 18)), seconds, ceilings, copy))
         on_timing(timings[-1])
     return Report(backend.describe(), {"python": platform.python_version(), **_versions()}, mib, ceilings, timings)
 
 
-def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, copy: Callable[[], None]) -> Timing:
+def _time(backend: Backend, name: str, n: int, seconds: float, ceilings: Ceilings, copy: Callable[[], object]
+          ) -> Timing:
     """One kernel, a copy and the peers, in turns: whatever else the machine does meets all of them."""
+    case = CASES[name]
     drawn = case.draw(np.random.default_rng(0), n)
     with use_backend(backend):
-        ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]  # complex ones are a peer's
-        spare = [None] * (len(drawn) - len(ours))
-        call = _bound(case.ours, *ours, *spare)
+        call = case.call(drawn)
         try:
             with Trace(backend) as trace:
                 kept = call()
         except BackendError as error:
             return Timing(name, (), 0, 0.0, 0.0, 0.0, 0.0, case.bound, (), (str(error),))
-        launches = enough(lambda k: timed(backend, call, k), SECONDS)
+        launches = enough(lambda k: timed(backend, call, k), seconds)
         found, notes = _peers(backend, case, drawn)
         copies = enough(lambda k: timed(backend, copy, k), COPYING)
         ours_in_turn, copies_in_turn = backend.sequence(call, launches), backend.sequence(copy, copies)
@@ -119,20 +119,20 @@ def _time(backend: Backend, name: str, case: Case, n: int, ceilings: Ceilings, c
                                                      "copy": lambda: clocked(backend, copies_in_turn, copies)}
         for peer, run_peer in found.items():
             try:
-                k = enough(run_peer, SECONDS)
+                k = enough(run_peer, seconds)
             except Exception as error:  # a peer that fails here is said to, and the others go on
                 notes.append(f"{peer}: {type(error).__name__}: {' '.join(str(error).split()):.100}")
             else:
                 sequences[peer] = _bound(run_peer, k)
         rounds = [{who: sequence() for who, sequence in sequences.items()} for _ in range(ROUNDS)]
-    seconds = statistics.median(r["ours"] for r in rounds)
+    once = statistics.median(r["ours"] for r in rounds)
     rivals = tuple(Rival(who, statistics.median(r[who] for r in rounds),
                          statistics.median(r[who] / r["ours"] for r in rounds))
                    for who in sequences if who not in ("ours", "copy"))
     nbytes, flops = (sum(getattr(r, kind) for r in trace.records) for kind in ("nbytes", "flops"))
     share = (statistics.median(nbytes / r["ours"] * r["copy"] / (2 * COPY_BYTES) for r in rounds)
-             if case.bound == "copy" else flops / seconds / ceilings.matmul)
-    return Timing(name, kept.shape, launches, seconds, nbytes / seconds, flops / seconds, share, case.bound, rivals,
+             if case.bound == "copy" else flops / once / ceilings.matmul)
+    return Timing(name, kept.shape, launches, once, nbytes / once, flops / once, share, case.bound, rivals,
                   tuple(notes))
 
 
@@ -148,8 +148,7 @@ def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dic
     if backend.name == "wgpu" and "cuda" in available():  # the same card, by its maker's own road
         cuda = open_backend("cuda")
         with use_backend(cuda):
-            ours = [asarray(x) for x in drawn if x.dtype.kind != "c"]
-        call = _bound(case.ours, *ours, *[None] * (len(drawn) - len(ours)))
+            call = case.call(drawn)
 
         def sequence(launches: int) -> float:
             with use_backend(cuda):
@@ -172,7 +171,8 @@ def _peers(backend: Backend, case: Case, drawn: list[NDArray[Any]]) -> tuple[dic
     tensors = [torch.from_numpy(x).to("cuda" if on_cuda else "cpu") for x in drawn]
     wait = torch.cuda.synchronize if on_cuda else lambda: None
     found["torch"] = _sequence(_bound(case.torch, torch, *tensors), wait)
-    if on_cuda:
+    if on_cuda and case.compiles:
+        torch._dynamo.reset()  # or it counts every kernel as the same function with other shapes, and gives up
         found["torch.compile"] = _sequence(_bound(torch.compile(lambda *x: case.torch(torch, *x)), *tensors), wait)
     return found, []
 

@@ -31,6 +31,7 @@ def source(name: str) -> str:
     return files(__package__).joinpath(f"{name}.wgsl").read_text(encoding="utf-8")
 
 
+@cache
 def digest(text: str) -> str:
     """SHA-256 of a kernel's text."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ struct Draw {
   stream: u32,
   step: vec2<u32>,  // low, high
   key: vec2<u32>,
+  first: u32,  // counter
 }
 
 @group(0) @binding(0) var<uniform> u: Draw;
@@ -25,7 +26,7 @@ fn wide(a: u32, b: u32) -> vec2<u32> {
 }
 
 fn philox(offset: u32) -> vec4<u32> {
-  var c = vec4<u32>(offset, u.step, u.stream);
+  var c = vec4<u32>(u.first + offset, u.step, u.stream);
   var k = u.key;
   for (var round = 0u; round < 10u; round++) {
     let p = wide(0xd2511f53u, c.x);

@@ -4,18 +4,21 @@
 // A block owns LANES channels of one sequence and walks along time in tiles of GROUPS x STEPS: each group of threads
 // takes STEPS steps, shares what they do to a state (h -> p h + q), and replays them from the state that the groups
 // before it leave. Everything is read once and written once; the next tile is loaded while a tile is worked on.
+// LANES and GROUPS change no bit: a state meets the same products in the same order, and what is fused is spelled out.
 
 #if COMPLEX
 struct V { T re, im; };
-__device__ V times(V a, V b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
-__device__ V plus(V a, V b) { return {a.re + b.re, a.im + b.im}; }
+__device__ V step(V a, V h, V b) {
+  return {fma(a.re, h.re, fma(-a.im, h.im, b.re)), fma(a.re, h.im, fma(a.im, h.re, b.im))};
+}
+__device__ V times(V a, V b) { return step(a, b, {0, 0}); }
 __device__ V adjoint(V a) { return {a.re, -a.im}; }
 __device__ V zero() { return {0, 0}; }
 __device__ V one() { return {1, 0}; }
 #else
 typedef T V;
+__device__ V step(V a, V h, V b) { return fma(a, h, b); }
 __device__ V times(V a, V b) { return a * b; }
-__device__ V plus(V a, V b) { return a + b; }
 __device__ V adjoint(V a) { return a; }
 __device__ V zero() { return 0; }
 __device__ V one() { return 1; }
@@ -48,7 +51,7 @@ extern "C" __global__ void recurrence(const V* __restrict__ a, const V* __restri
 #pragma unroll
     for (int i = 0; i < STEPS; i++) {
       ax[i] = x[i], by[i] = y[i];
-      if (i) p = times(ax[i], p), q = plus(times(ax[i], q), by[i]);
+      if (i) p = times(ax[i], p), q = step(ax[i], q, by[i]);
     }
     share_p[group][threadIdx.x] = p, share_q[group][threadIdx.x] = q;
     if (tile + TILE < steps) load(tile + TILE + group * STEPS);
@@ -57,12 +60,12 @@ extern "C" __global__ void recurrence(const V* __restrict__ a, const V* __restri
 #pragma unroll
     for (int w = 0; w < GROUPS; w++) {
       if (w == group) mine = h;
-      h = plus(times(share_p[w][threadIdx.x], h), share_q[w][threadIdx.x]);
+      h = step(share_p[w][threadIdx.x], h, share_q[w][threadIdx.x]);
     }
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < STEPS; i++) {
-      mine = plus(times(ax[i], mine), by[i]);
+      mine = step(ax[i], mine, by[i]);
       int s = tile + group * STEPS + i;
       if (here && s < steps) out[place(s)] = mine;
     }

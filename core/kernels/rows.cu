@@ -16,10 +16,7 @@ __device__ T warp_sum(T v) {  // every lane gets the same bits: addition commute
 }
 
 __device__ T warp_max(T v) {
-  for (int o = 16; o; o >>= 1) {
-    T w = __shfl_xor_sync(~0u, v, o);
-    v = w > v || w != w ? w : v;  // NaN wins
-  }
+  for (int o = 16; o; o >>= 1) v = fmax(v, __shfl_xor_sync(~0u, v, o));
   return v;
 }
 
@@ -125,10 +122,15 @@ extern "C" __global__ void row_norm_dw(const T* __restrict__ g, const T* __restr
 
 // --- cross-entropy -----------------------------------------------------------------------------------------------------
 
-__device__ T spread(const T* x, int C, int lane, T& top) {
+__device__ T spread(const T* x, int C, int lane, int target, T& top, T& hit) {
   top = (T)__int_as_float(0xff800000);  // -infinity
-  EACH(c) top = x[c] > top || x[c] != x[c] ? x[c] : top;
+  hit = 0;
+  EACH(c) {
+    top = fmax(top, x[c]);  // NaN shows in the sum
+    if (c == target) hit = x[c];  // by the lane that holds it: no second way to memory
+  }
   top = warp_max(top);
+  hit = __shfl_sync(~0u, hit, target & 31);
   T s = 0;
   EACH(c) s += exp(x[c] - top);
   return warp_sum(s);
@@ -136,13 +138,14 @@ __device__ T spread(const T* x, int C, int lane, T& top) {
 
 extern "C" __global__ void cross_entropy(const T* __restrict__ x, const int* __restrict__ target, T* __restrict__ out, long long rows, int C) {
   ROW
-  T top, total = spread(x + row * C, C, lane, top);
   int t = target[row];
-  if (lane == 0) out[row] = t < 0 || t >= C ? (T)__int_as_float(0x7fffffff) : log(total) + top - x[row * C + t];
+  T top, hit, total = spread(x + row * C, C, lane, t, top, hit);
+  if (lane == 0) out[row] = t < 0 || t >= C ? (T)__int_as_float(0x7fffffff) : log(total) + top - hit;
 }
 
 extern "C" __global__ void cross_entropy_grad(const T* __restrict__ g, const T* __restrict__ x, const int* __restrict__ target, T* __restrict__ out, long long rows, int C) {
   ROW
-  T top, total = spread(x + row * C, C, lane, top);
-  EACH(c) out[row * C + c] = g[row] * (exp(x[row * C + c] - top) / total - (c == target[row] ? 1 : 0));
+  int t = target[row];
+  T scale = g[row], top, hit, total = spread(x + row * C, C, lane, t, top, hit);
+  EACH(c) out[row * C + c] = scale * (exp(x[row * C + c] - top) / total - (c == t ? 1 : 0));
 }

@@ -42,38 +42,60 @@ extern "C" __global__ void sheet_weight(const T* __restrict__ re, const T* __res
   out[i] = values[at] + (values[(at + 1) % S] - values[at]) * rising * rising;
 }
 
-// --- Philox4x32-10 (Salmon et al. 2011): number i is word i % 4 of block i / 4 ---------------------------------------
+// --- Philox4x32-10 (Salmon et al. 2011): a thread a counter, four numbers, from counter `first` on ------------------
 
-__device__ unsigned philox(long long i, unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream) {
-  unsigned c[4] = {(unsigned)(i / 4), low, high, stream};
+struct alignas(4 * sizeof(T)) Four { T v[4]; };  // stored at once
+struct alignas(16) Words { unsigned v[4]; };
+
+#define COUNTER unsigned first, unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream
+#define WORDS(block) philox(first + (unsigned)(block), k0, k1, low, high, stream)
+
+__device__ Words philox(unsigned block, unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream) {
+  Words c = {block, low, high, stream};
+#pragma unroll
   for (int r = 0; r < 10; r++) {
-    unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
-    c[0] = (unsigned)(b >> 32) ^ c[1] ^ k0, c[2] = (unsigned)(a >> 32) ^ c[3] ^ k1;
-    c[1] = (unsigned)b, c[3] = (unsigned)a;
+    unsigned long long a = 0xD2511F53ull * c.v[0], b = 0xCD9E8D57ull * c.v[2];
+    c = {(unsigned)(b >> 32) ^ c.v[1] ^ k0, (unsigned)b, (unsigned)(a >> 32) ^ c.v[3] ^ k1, (unsigned)a};
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
-  return c[i % 4];
+  return c;
 }
 
-#define COUNTER unsigned k0, unsigned k1, unsigned low, unsigned high, unsigned stream
+template <class Quad> __device__ void store(Quad quad, decltype(quad.v[0] + 0)* out, long long i, long long count) {
+  if (i + 3 < count) *(Quad*)(out + i) = quad;
+  else for (int k = 0; i + k < count; k++) out[i + k] = quad.v[k];
+}
 
-extern "C" __global__ void random_bits(int* __restrict__ out, long long count, COUNTER) {
-  EACH_RESULT(count)
-  out[i] = (int)philox(i, k0, k1, low, high, stream);
+extern "C" __global__ void random_bits(unsigned* __restrict__ out, long long count, COUNTER) {
+  EACH_RESULT((count + 3) / 4)
+  store(WORDS(i), out, 4 * i, count);
 }
 
 extern "C" __global__ void random_uniform(T* __restrict__ out, long long count, COUNTER) {
-  EACH_RESULT(count)
-  out[i] = (T)((philox(i, k0, k1, low, high, stream) >> 8) * 0x1p-24);
+  EACH_RESULT((count + 3) / 4)
+  Words w = WORDS(i);
+  Four four;
+#pragma unroll
+  for (int k = 0; k < 4; k++) four.v[k] = (T)((w.v[k] >> 8) * 0x1p-24);
+  store(four, out, 4 * i, count);
 }
 
+// Box & Muller: the radius from word i, the angle from word pairs + i; cosines fill the first half of `out`, then sines
 extern "C" __global__ void random_normal(T* __restrict__ out, long long count, COUNTER) {
   long long pairs = (count + 1) / 2;
-  EACH_RESULT(pairs)
-  double u = (philox(i, k0, k1, low, high, stream) + 0.5) * 0x1p-32;
-  double v = (philox(pairs + i, k0, k1, low, high, stream) + 0.5) * 0x1p-32;
-  double radius = sqrt(-2 * log(u)), sine, cosine;
-  sincospi(2 * v, &sine, &cosine);
-  out[i] = (T)(radius * cosine);
-  if (pairs + i < count) out[pairs + i] = (T)(radius * sine);
+  EACH_RESULT((pairs + 3) / 4)
+  int shift = pairs % 4;  // the angles of a thread lie in one counter, or in two
+  Words r = WORDS(i), angle[2] = {WORDS(pairs / 4 + i), {}};
+  if (shift) angle[1] = WORDS(pairs / 4 + i + 1);
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    unsigned a = 0;
+#pragma unroll
+    for (int s = 0; s < 4; s++) a = s == shift ? angle[(k + s) / 4].v[(k + s) % 4] : a;
+    double radius = sqrt(-2 * log((r.v[k] + 0.5) * 0x1p-32)), sine, cosine;
+    sincospi(2 * (a + 0.5) * 0x1p-32, &sine, &cosine);
+    long long at = 4 * i + k;
+    if (at < pairs) out[at] = (T)(radius * cosine);
+    if (pairs + at < count && at < pairs) out[pairs + at] = (T)(radius * sine);
+  }
 }

@@ -9,15 +9,12 @@ is thereby the whole replay script: it says what was asked for and at which step
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +26,11 @@ from core.atlas import Chart, ZAtlas
 from core.backends import choose, open_backend, use_backend
 from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
-from core.evaluate import BATCH, evaluate, losses
-from core.field import measure_field
 from core.frame import ZFrame
 from core.functions import cross_entropy
-from core.generate import generate
 from core.optim import Adam, Schedule, clip_by_norm
 from core.random import Philox
-from core.roundtable import classify_roundtable
+from core.runs import readings
 from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig, environment
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
@@ -46,14 +40,11 @@ from core.scheduler import Patch, Scheduler
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
 from core.tuning import chosen
-from core.zmetrics import LONGEST, read_z
 
 log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
-PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 PAUSE_SECONDS = 0.05
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
-SAMPLE_LENGTH = 240
 XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
 
@@ -184,8 +175,8 @@ class Trainer:
                 for chart in self.atlas:
                     self._show(chart)
                 if self.fresh:
-                    self._emit_validation(0)
-                    self._write_sample(0)
+                    self._emit_validation()
+                    self._write_sample()
                 first = self.step + WARM_STEPS
                 while self.step < self.until and not self.interrupted:
                     if not self._boundary(self.step + 1, heart):
@@ -275,19 +266,23 @@ class Trainer:
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
         if look:
-            row |= self._look(*seen)
+            charts, found = readings.look(self.frame, n, *seen)
+            row |= found
+            for chart in charts:
+                self.atlas.append(chart)
+                self._show(chart)
         if n % self.config.digest_every == 0 or n == self.config.steps:
             row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
                              "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
-                           "characters_per_second": tokens[:, 1:].size / seconds, **self._memory(),
+                           "characters_per_second": tokens[:, 1:].size / seconds, **readings.memory(self.backend),
                            **({"residency": self.backend.residency()} if look else {})}
         self._emit(row)
         if n % self.config.evaluate_every == 0 or n == self.config.steps:
-            self._emit_validation(n)
+            self._emit_validation()
         if n % self.config.sample_every == 0 or n == self.config.steps:
-            self._write_sample(n)
+            self._write_sample()
         if n % self.config.checkpoint_every == 0:
             self._checkpoint()
 
@@ -304,39 +299,11 @@ class Trainer:
         named = dict(zip(self.parameters, grads, strict=False))
         return loss.detach(), named, [tapped.detach(), grads[-1]] if look else []
 
-    def _memory(self) -> Row:
-        """Most bytes of live buffers in this step; on the CPU also the process's largest resident set so far."""
-        found = {"peak_bytes": self.backend.memory.peak}
-        if self.backend.name == "cpu":
-            unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) counts kilobytes, macOS bytes
-            found["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return found
-
     def _batch(self, step: int) -> NDArray[np.int32]:
         """Windows [N, T + 1] at random places of the training part."""
         c = self.config
         starts = self.random.choice_offsets(BATCH_STREAM, step, c.batch, len(self.corpus.train) - c.window)
         return np.stack([self.corpus.train[s : s + c.window + 1] for s in starts.astype(np.int64)]).astype(np.int32)
-
-    def _look(self, tapped: Array, gradient: Array) -> Row:
-        """The field of states and gradients at the tap, into the atlas and the row."""
-        found: Row = {"bands": {}}
-        signals = {kind: array.numpy()[:PROBE_SEQUENCES].astype(np.float64)
-                   for kind, array in (("state", tapped), ("gradient", gradient))}
-        for kind, signal in signals.items():
-            field = measure_field(signal, self.frame)
-            self.atlas.append(Chart(self.frame, field, self.step, time.time(), {"signal": kind}))
-            self._show(self.atlas.latest)
-            power = field.rho[:, :, 0].sum(1)
-            found["bands"][kind] = (power / max(power.sum(), np.finfo(float).tiny)).tolist()
-            found[f"{kind}_power"] = float(power.sum())
-        # a series in time, so that its differences and its spectrum mean something
-        reading = asdict(read_z(signals["state"].mean((0, 2))[:LONGEST]))
-        found["z"] = {name: reading[name] for name in ("speed", "memory", "stability", "frac", "drs")}
-        lanes = gradient.numpy()[:PROBE_SEQUENCES].mean(0).ravel()
-        above, here, beneath = classify_roundtable(lanes).energy(lanes)
-        found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
-        return found
 
     def _record_tuned(self) -> None:
         """Which variants of kernels the first step chose: for information, they all compute the same bits."""
@@ -357,36 +324,16 @@ class Trainer:
         """To whoever looks from another process."""
         self.live.append(Look(chart.step, chart.provenance["signal"], chart.time, chart.field.rho))
 
-    # --- rows besides the training loss -------------------------------------------------------------------------------
-
     def _emit(self, row: Row) -> None:
         self.metrics.emit(row)
         if self.on_row is not None:
             self.on_row(row)
 
-    def _emit_validation(self, step: int) -> None:
-        """Loss on the first windows of the validation part; the whole of it, with an interval, at the end."""
-        window, part = self.config.window, self.corpus.validation
-        began = time.perf_counter()
-        if step == self.config.steps:
-            result = evaluate(self.model, self.parameters, part, window)
-            row = {"step": step, "split": "final", "bits": result.bits, "interval": list(result.interval),
-                   "characters": result.characters}
-        else:
-            rows = losses(self.model, self.parameters, part[: BATCH * window + 1], window)
-            values = np.concatenate([r.ravel() for r in rows]).astype(np.float64)
-            row = {"step": step, "split": "validation", "bits": float(values.mean() / math.log(2)),
-                   "characters": values.size}
-        self._emit(row | {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}})
+    def _emit_validation(self) -> None:
+        self._emit(readings.validation(self.model, self.parameters, self.corpus, self.config, self.step))
 
-    def _write_sample(self, step: int) -> None:
-        """A sample of fixed seed, to be read by a person, and the surprise of each character in bits."""
-        prompt = self.corpus.encode("\n")
-        drawn = list(generate(self.model, self.parameters, prompt, SAMPLE_LENGTH, self.config.seed))
-        bits, text = [-math.log2(d.probability) for d in drawn], self.corpus.decode([d.symbol for d in drawn])
-        # whoever sees the text finds the bits
-        write_atomic(self.folder.samples / f"step-{step:08d}.bits.json", json.dumps(bits).encode())
-        write_atomic(self.folder.samples / f"step-{step:08d}.txt", text.encode())
+    def _write_sample(self) -> None:
+        readings.write_sample(self.folder, self.model, self.parameters, self.corpus, self.config, self.step)
 
 
 def first_painted(script: Mapping[int, list[Row]], frame: ZFrame) -> int | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving
+
+expect.set_options(timeout=20_000)  # on a machine that has other work, too
 
 
 @pytest.fixture(scope="package")
@@ -53,9 +56,18 @@ class Watched:
         page.goto(self.server.url + place)
         return page
 
+    @contextmanager
+    def server_away(self) -> Iterator[None]:
+        """The server is killed, and comes back before the end of the block."""
+        self.away = True
+        self.server.kill()
+        yield
+        self.away = False
+
     def check(self) -> None:
-        """No complaint in the console, no request that left the server."""
-        assert not self.complaints
+        """No complaint in the console since the last check, no request that left the server."""
+        complaints, self.complaints = self.complaints, []
+        assert not complaints
         outside = {u for u in self.requests if urlsplit(u).scheme not in ("blob", "data")
                    and urlsplit(u).netloc != f"127.0.0.1:{self.server.port}"}
         assert not outside

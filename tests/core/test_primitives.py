@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 
 from core import reference
 from core.array import Array, apply, asarray, grad
-from core.backends import Backend, open_backend, use_backend
+from core.backends import Backend, open_backend, queue, use_backend
+from core.functions import random_bits
 from core.primitives import PRIMITIVES
+from core.tuning import chosen
 from tests.core.cases import CASES, Case
 from tests.core.here import wgpu_here
+from tests.core.test_random import KNOWN, words
 
 ALL = [pytest.param(name, case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
 # the tap's gradient is deliberately not the derivative of its identity forward; silu_grad & co. are gradients already
@@ -53,6 +57,39 @@ def test_every_primitive_has_cases_a_reference_and_a_kernel(backend: Backend) ->
     assert {k for k, p in PRIMITIVES.items() if p.elementwise} == set(ELEMENTWISE)
     assert backend.known == set(PRIMITIVES)  # type: ignore[attr-defined]
     assert all(p.order == "fixed" for p in PRIMITIVES.values())
+
+
+@pytest.mark.parametrize("name", ["linear_recurrence", "complex_recurrence"])
+def test_variants_of_a_kernel_differ_in_no_bit_and_one_is_chosen(backend: Backend, name: str,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend.name == "cpu":
+        pytest.skip("its kernels have one variant each")
+    case = Case(((3, 301, 41), (3, 301, 41), (3, 41)) if name[0] == "l" else
+                ((2, 301, 17, 2), (2, 301, 17, 2), (2, 17, 2)), {"reverse": False}, np.tanh)
+    values = put(case.draw(1), np.float32, backend)
+    seen: dict[Any, NDArray[Any]] = {}
+
+    def take_each(of: Any, variants: Any, measure: Any) -> Any:
+        return next(v for v in variants if v not in seen)
+
+    monkeypatch.setattr(queue, "TUNED_FROM", 1)
+    variants = {"cuda": "core.backends.cuda_kernels.TILES", "wgpu": "core.backends.wgpu_signal.LANES"}[backend.name]
+    module, held = variants.rsplit(".", 1)
+    for variant in getattr(importlib.import_module(module), held):
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "tuned", take_each)
+            seen[variant] = apply(name, *values, **case.params).numpy()
+    assert len({x.tobytes() for x in seen.values()}) == 1
+    assert apply(name, *values, **case.params).numpy().tobytes() in {x.tobytes() for x in seen.values()}
+    assert any(kernel.startswith(name) for kernel in chosen())
+
+
+@pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
+def test_known_answers_of_random123(backend: Backend, counter: str, key: str, answer: str) -> None:
+    (offset, low, high, stream), (k0, k1) = words(counter), words(key)
+    with use_backend(backend):
+        drawn = random_bits(k0 | k1 << 32, stream, low | high << 32, (4,), offset).numpy()
+    np.testing.assert_array_equal(drawn.view(np.uint32), words(answer))
 
 
 def test_reference_is_short_and_names_no_backend() -> None:
@@ -198,7 +235,7 @@ def test_threads_do_not_change_a_bit() -> None:
     for threads in (1, 2, 3):
         b = open_backend("cpu", threads=threads)
         a, g, t = asarray(x, backend=b), asarray(x[:, 0].copy(), backend=b), asarray(targets, backend=b)
-        draw = {"key": (7, 9), "stream": 1, "step": 2, "shape": (3, 100_001), "dtype": "float32"}
+        draw = {"key": (7, 9), "stream": 1, "step": 2, "offset": 0, "shape": (3, 100_001), "dtype": "float32"}
         with use_backend(b):
             results.append([y.numpy() for y in (
                 a @ asarray(w), apply("rms_norm_dw", a, a), a.sum(0), a.sum(1), a.sum(), apply("silu", a),

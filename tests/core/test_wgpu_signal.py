@@ -13,7 +13,8 @@ from core import reference
 from core.array import apply, asarray
 from core.backends import use_backend, wgpu_signal
 from core.errors import BackendError
-from core.random import Philox, philox_key
+from core.functions import random_normal
+from core.random import Philox
 from tests.core.here import wgpu_here
 
 
@@ -145,7 +146,7 @@ def test_normals_hold_at_both_ends(backend: Any) -> None:
     assert words.max() > 2**32 - 2**15
     want: NDArray[np.float64] = Philox(seed).normal(1, 9, (count,))
     with use_backend(backend):
-        got = apply("random_normal", key=philox_key(seed), stream=1, step=9, shape=(count,), dtype="float32").numpy()
+        got = random_normal(seed, 1, 9, (count,)).numpy()
     assert np.abs(got - want).max() < 1e-5
     near = words > 2**32 - 2**20  # where radii are small, they are right to their own size
     radii = np.hypot(want[: count // 2], want[count // 2 :])[near]

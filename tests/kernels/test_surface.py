@@ -2,134 +2,53 @@
 
 from __future__ import annotations
 
-import base64
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from canvas.strokes import Point, Recording, Stroke
 from tests.kernels import reference
-from tests.kernels.cases import TOLERANCE, WAVE, some_tables
+from tests.kernels.cases import WAVE
 from tests.kernels.conftest import launch
-
-A = NDArray[Any]
-BANDS, SHEETS = 6, 8
-HEIGHT, WIDTH = 156, 256
-TABLES = some_tables(np.random.default_rng(7))
-SETUP = """async ({bands, sheets, tables, css}) => {
-  document.body.style.margin = 0;
-  const canvas = document.createElement("canvas");
-  canvas.style.cssText = css;
-  document.body.append(canvas);
-  const {Surface} = await import("/surface.js");
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  window.surface = await Surface.create(canvas, {kernels: "/kernels", bands, sheets,
-    tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
-  window.told = [];
-  surface.addEventListener("backend", (event) => told.push(event.detail));
-  window.rest = async () => { while (surface.moving) await new Promise(requestAnimationFrame); };
-  window.text = (array) => btoa(Array.from(new Uint8Array(array.buffer), (c) => String.fromCharCode(c)).join(""));
-}"""
-
-BROWSER_SAYS = ("No available adapters.", "WebGPU canvas configured with a different format")  # by itself
-
-
-class Painter:
-    """A page with a surface."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-
-    def run(self, script: str, argument: Any = None) -> Any:
-        return self.page.evaluate(f"async (a) => {{ {script} }}", argument)
-
-    def setup(self, css: str = "display:block; width:301px; height:177px") -> None:
-        tables = [base64.b64encode(t.tobytes()).decode() for t in TABLES]
-        self.page.evaluate(SETUP, {"bands": BANDS, "sheets": SHEETS, "tables": tables, "css": css})
-
-    def stroke(self, points: list[list[float]], **brush: Any) -> None:
-        self.run("surface.stroke(a.points, a.brush)", {"points": points, "brush": brush})
-
-    def array(self, script: str, dtype: Any) -> A:
-        return np.frombuffer(base64.b64decode(self.run(f"return text(await {script})")), dtype)
-
-    def relation(self) -> A:
-        return self.array("surface.relation()", np.float32).reshape(BANDS, SHEETS)
-
-    def pixels(self) -> A:
-        self.run("await rest()")
-        size = self.run("return surface.size")
-        return self.array("surface.read()", np.uint8).reshape(size["rows"], size["columns"], 4).astype(np.float64)
-
-    @property
-    def backend(self) -> list[str]:
-        return self.run("return [surface.backend, surface.reason]")
-
+from tests.kernels.painter import BANDS, HEIGHT, SHEETS, TABLES, WIDTH, Painter, close, painted, shown, some_strokes
 
 Open = Callable[..., Painter]
 
 
 @pytest.fixture
 def open_painter(browser: Any, plain_browser: Any, port: int) -> Iterator[Open]:
-    """Opens painters; at the end none of them may have said anything on its console."""
-    said: list[str] = []
-    contexts = []
+    """Opens painters in pages of their own; at the end none of them may have said anything on its console."""
+    painters = []
 
-    def open_one(backend: str = "webgpu", host: str = "127.0.0.1", script: str = "", **options: Any) -> Painter:
-        context = (browser if backend == "webgpu" else plain_browser).new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.add_init_script(script)
-        page.goto(f"http://{host}:{port}/")
-        painter = Painter(page)
-        painter.setup()
-        return painter
+    def open_one(backend: str = "webgpu", host: str = "127.0.0.1", script: str = "") -> Painter:
+        painters.append(Painter((browser if backend == "webgpu" else plain_browser).new_page()))
+        painters[-1].page.add_init_script(script)
+        return painters[-1].open(port, host)
 
     yield open_one
-    for context in contexts:
-        context.close()
-    assert [text for text in said if not text.startswith(BROWSER_SAYS)] == []
+    for painter in painters:
+        painter.page.close()
+        painter.check()
+
+
+@pytest.fixture(scope="module")
+def painters(browser: Any, plain_browser: Any) -> Iterator[dict[str, Painter]]:
+    """One for each backend, used again and again: opening a page takes as long as a test."""
+    painters = {"webgpu": Painter(browser.new_page()), "2d": Painter(plain_browser.new_page())}
+    yield painters
+    for painter in painters.values():
+        painter.page.close()
 
 
 @pytest.fixture(params=["webgpu", "2d"])
-def painter(request: pytest.FixtureRequest, open_painter: Open) -> Painter:
-    opened = open_painter(request.param)
+def painter(request: pytest.FixtureRequest, painters: dict[str, Painter], port: int) -> Iterator[Painter]:
+    opened = painters[request.param].open(port)
     assert opened.backend[0] == request.param
-    return opened
-
-
-def close(got: A, want: A) -> bool:
-    return float(np.abs(got - want).max()) <= TOLERANCE * float(np.abs(want).max() or 1)
-
-
-def some_strokes(seed: int = 8) -> list[tuple[list[list[float]], dict[str, Any]]]:
-    rng = np.random.default_rng(seed)
-    strokes = []
-    for i in range(6):
-        start, way = rng.uniform(0, 1, 2), rng.uniform(-0.5, 0.5, 2)
-        points = [(start + way * t + 0.02 * rng.normal(size=2)).tolist() for t in np.linspace(0, 1, 7)]
-        brush = {"size": float(rng.uniform(0.01, 0.12)), "strength": float(rng.uniform(0.2, 1)), "erase": i == 4,
-                 "sign": int(rng.choice([-1, 1]))}
-        strokes.append((points, brush))
-    return strokes
-
-
-def painted(strokes: list[tuple[list[list[float]], dict[str, Any]]]) -> A:
-    layer = np.zeros((HEIGHT, WIDTH))
-    for points, brush in strokes:
-        layer = reference.paint(layer, points, **brush)
-    return layer
-
-
-def shown(layer: A, field: A, low: float = 0, high: float = 1, columns: int = 301, rows: int = 177) -> A:
-    return reference.colour(layer, field, TABLES, low, high, columns, rows)
+    yield opened
+    opened.check()
 
 
 def test_strokes_come_back_as_relation_and_pixels(painter: Painter) -> None:
@@ -256,6 +175,7 @@ def test_reduced_motion_shows_the_stroke_at_once(painter: Painter) -> None:
                        "return surface.moving") is False
     want = shown(painted([([[0.5, 0.5]], {"size": 0.2, "strength": 2})]), np.zeros((BANDS, SHEETS)))
     assert np.abs(painter.pixels() - want).max() <= 1
+    painter.page.emulate_media(reduced_motion="no-preference")
 
 
 def test_the_picture_follows_the_size(painter: Painter) -> None:
@@ -269,23 +189,15 @@ def test_the_picture_follows_the_size(painter: Painter) -> None:
 
 def test_the_picture_has_device_pixels(playwright: Any, port: int) -> None:
     running = launch(playwright, ["--disable-gpu", "--force-device-scale-factor=2"])  # emulation leaves the box alone
-    painter = Painter(running.new_context(no_viewport=True).new_page())
-    painter.page.goto(f"http://127.0.0.1:{port}/")
-    painter.setup()
+    painter = Painter(running.new_context(no_viewport=True).new_page()).open(port)
     assert painter.pixels().shape == (354, 602, 4)
     running.close()
-
-
-def screenshot(painter: Painter) -> A:
-    painter.run("await rest(); await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);")
-    shot = Image.open(BytesIO(painter.page.locator("canvas").screenshot())).convert("RGB")
-    return np.asarray(shot, np.float64)
 
 
 def test_what_is_on_screen_is_what_is_read(painter: Painter) -> None:
     for points, brush in some_strokes():
         painter.stroke(points, **brush)
-    assert np.abs(screenshot(painter) - painter.pixels()[..., :3]).max() <= 1
+    assert np.abs(painter.screenshot() - painter.pixels()[..., :3]).max() <= 1
 
 
 def test_other_tables_change_the_colours(painter: Painter) -> None:
@@ -376,7 +288,7 @@ def test_a_canvas_of_the_other_byte_order_shows_the_same(open_painter: Open) -> 
     painter.stroke([[0.5, 0.5]], size=0.2, strength=2)
     want = shown(painted([([[0.5, 0.5]], {"size": 0.2, "strength": 2})]), np.zeros((BANDS, SHEETS)))
     assert np.abs(painter.pixels() - want).max() <= 1
-    assert np.abs(screenshot(painter) - want[..., :3]).max() <= 1
+    assert np.abs(painter.screenshot() - want[..., :3]).max() <= 1
 
 
 RING = """
@@ -396,7 +308,7 @@ def test_the_shown_layer_rings_as_the_reference_does(painter: Painter) -> None:
     u, velocity = np.zeros_like(layer), np.zeros_like(layer)
     for _ in range(5):
         velocity, u = reference.wave(layer, u, velocity, **WAVE)
-    got = np.frombuffer(base64.b64decode(painter.run(RING)), np.uint8).reshape(177, 301, 4)
+    got = np.frombuffer(b64decode(painter.run(RING)), np.uint8).reshape(177, 301, 4)
     assert 0.1 < u.max() < 2.4
     assert np.abs(got - shown(u, np.zeros((BANDS, SHEETS)))).max() <= 1
 
@@ -421,6 +333,6 @@ def test_the_host_asserts_the_bound_of_the_wave(painter: Painter) -> None:
     ("surface.setField(new Float32Array(48), [0, NaN])", "not finite"),
     ("surface.setTables({field: surface.tables.field})", "tables.painted"),
 ])
-def test_wrong_values_are_named(open_painter: Open, script: str, sentence: str) -> None:
+def test_wrong_values_are_named(painters: dict[str, Painter], port: int, script: str, sentence: str) -> None:
     with pytest.raises(Exception, match=sentence):
-        open_painter("2d").run(script)
+        painters["2d"].open(port).run(script)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import core.runs.trainer
+import core.runs.readings
 from core.array import asarray
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
@@ -80,7 +80,7 @@ def test_samples_come_with_the_surprise_of_each_character(make_run: Make, monkey
         written.append(path.name)
         write_atomic(path, data)
 
-    monkeypatch.setattr(core.runs.trainer, "write_atomic", note)
+    monkeypatch.setattr(core.runs.readings, "write_atomic", note)
     run(folder)
     steps = (0, 9, 18, 24)
     assert written == [f"step-{n:08d}.{part}" for n in steps for part in ("bits.json", "txt")]
