@@ -1,17 +1,15 @@
 """`conv`: gated causal convolutions, each block looking further back.
 
-One block, for activations x [N,T,D]; block i has dilation 1, 4, 16, 1, 4, ...::
+One block, for activations x [N,T,D]; the blocks' dilations are 1, 2, 4, 8, 16, 1, 2, ... ::
 
-    n = rms_norm(x)
-    v = causal_conv(n Wv, dilation)         a kernel of its own for each of the H channels
-    g = causal_conv(n Wg, dilation)
-    x = x + (v * silu(g)) Wo
-    n = rms_norm(x)
-    x = x + (silu(n Wa) * (n Wb)) Wc        mixes along channels
+    u = causal_conv(rms_norm(x))            a short window of the past
+    k = sigmoid(u Wk)                       what enters
+    c = causal_conv(k * (u Wv), dilation)   a long kernel of its own for each of the H channels
+    x = x + (c * silu(u Wg)) Wo             what leaves, mixed along channels
 
-Dilated causal convolutions with a gate follow WaveNet (van den Oord et al. 2016, arXiv 1609.03499); kernels by channel
-with mixing beside them follow Xception (Chollet 2017, arXiv 1610.02357), the gated units Dauphin et al. 2017 (arXiv
-1612.08083) and Shazeer 2020 (arXiv 2002.05202).
+Dilated causal convolutions with gates follow WaveNet (van den Oord et al. 2016, arXiv 1609.03499) and gated
+convolutional language models (Dauphin et al. 2017, arXiv 1612.08083); kernels by channel with mixing beside them follow
+Xception (Chollet 2017, arXiv 1610.02357). What lies further back than the kernels reach is forgotten for good.
 """
 
 from __future__ import annotations
@@ -21,47 +19,48 @@ from typing import ClassVar
 import numpy as np
 
 from core.array import Array
-from core.functions import rms_norm, silu
-from core.nn.model import Model, Parameters, Presets, Weights, convolve
+from core.functions import rms_norm, sigmoid, silu
+from core.nn.model import Model, Parameters, Presets, Weights, convolve, time_constants
 from core.primitives import Shape
 
-TAPS = 4
-DILATIONS = (1, 4, 16)  # of the blocks in turn: gapless, so three blocks see 64 characters
+TAPS = 4  # of the short convolution
+KERNEL = 8  # taps of the long one
+DILATIONS = (1, 2, 4, 8, 16)  # of the long ones, block after block: five of them see 8 + 16 + 32 + 64 + 128 characters
 
 
 class Conv(Model):
-    """Dilated causal convolutions, then a gated unit; H channels in each."""
+    """Dilated causal convolutions between two gates; H channels in each."""
 
     presets: ClassVar[Presets] = {
-        "tiny": {"width": 64, "hidden": 64, "layers": 3},
-        "small": {"width": 128, "hidden": 128, "layers": 3},
-        "base": {"width": 160, "hidden": 256, "layers": 4},
-        "large": {"width": 512, "hidden": 512, "layers": 9},
+        "tiny": {"width": 64, "hidden": 96, "layers": 3},
+        "small": {"width": 128, "hidden": 192, "layers": 4},
+        "base": {"width": 192, "hidden": 256, "layers": 5},
+        "large": {"width": 512, "hidden": 768, "layers": 7},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
-        """Kernels of unit power, so that each lag counts from the start."""
+        """Long kernels are decays with time constants from 1 tap to all of them, each of sum one."""
         c = self.config
-        for name in ("norm", "channel_norm"):
-            weights.put(name, np.ones(c.width))
-        for name in ("value_conv", "gate_conv"):
-            weights.normal(name, TAPS, c.hidden, scale=TAPS**-0.5)
-        for name in ("value", "gate", "channel_gate", "channel_value"):
+        kernels = np.exp(-np.arange(KERNEL)[:, None] / time_constants(KERNEL, c.hidden))
+        weights.put("norm", np.ones(c.width))
+        weights.short_conv("conv", TAPS, c.width)
+        for name in ("value", "enter", "gate"):
             weights.normal(name, c.width, c.hidden, scale=c.width**-0.5)
-        for name in ("out", "channel_out"):
-            weights.normal(name, c.hidden, c.width, scale=(2 * c.layers * c.hidden) ** -0.5)
+        weights.put("long_conv", kernels / kernels.sum(0))
+        weights.normal("out", c.hidden, c.width, scale=(2 * c.layers * c.hidden) ** -0.5)
 
     def block_state(self, i: int) -> dict[str, Shape]:
-        """What the convolutions still look back at."""
-        reach = (TAPS - 1) * DILATIONS[i % len(DILATIONS)]
-        return {"value_tail": (reach, self.config.hidden), "gate_tail": (reach, self.config.hidden)}
+        """What the two convolutions still look back at."""
+        return {"tail": (TAPS - 1, self.config.width), "long_tail": ((KERNEL - 1) * _dilation(i), self.config.hidden)}
 
     def block(self, i: int, p: Parameters, x: Array, *state: Array) -> tuple[Array, ...]:
         """The formulas above."""
-        dilation = DILATIONS[i % len(DILATIONS)]
-        n = rms_norm(x, p["norm"])
-        value, value_tail = convolve(n @ p["value"], p["value_conv"], state[0], dilation)
-        gate, gate_tail = convolve(n @ p["gate"], p["gate_conv"], state[1], dilation)
-        x = x + (value * silu(gate)) @ p["out"]
-        n = rms_norm(x, p["channel_norm"])
-        return x + (silu(n @ p["channel_gate"]) * (n @ p["channel_value"])) @ p["channel_out"], value_tail, gate_tail
+        tail, long_tail = state
+        u, tail = convolve(rms_norm(x, p["norm"]), p["conv"], tail)
+        entered = sigmoid(u @ p["enter"]) * (u @ p["value"])
+        c, long_tail = convolve(entered, p["long_conv"], long_tail, _dilation(i))
+        return x + (c * silu(u @ p["gate"])) @ p["out"], tail, long_tail
+
+
+def _dilation(i: int) -> int:
+    return DILATIONS[i % len(DILATIONS)]

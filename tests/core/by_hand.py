@@ -53,13 +53,9 @@ def mixer(v: Values, x: Vector, i: int, past: Past) -> Vector:
 
 
 def conv(v: Values, x: Vector, i: int, past: Past) -> Vector:
-    n = norm(x, v["norm"])
-    dilation = 4 ** (i % 3)
-    value = convolved(past, "value", n @ v["value"], v["value_conv"], dilation)
-    gate = convolved(past, "gate", n @ v["gate"], v["gate_conv"], dilation)
-    x = x + (value * silu(gate)) @ v["out"]
-    n = norm(x, v["channel_norm"])
-    return x + (silu(n @ v["channel_gate"]) * (n @ v["channel_value"])) @ v["channel_out"]
+    u = convolved(past, "conv", norm(x, v["norm"]), v["conv"])
+    c = convolved(past, "long", sigmoid(u @ v["enter"]) * (u @ v["value"]), v["long_conv"], 2 ** (i % 5))
+    return x + (c * silu(u @ v["gate"])) @ v["out"]
 
 
 def wave(v: Values, x: Vector, i: int, past: Past) -> Vector:
