@@ -31,8 +31,10 @@ class Page {
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
     this.status = null
+    const bar = document.querySelector(".bar")
     this.drawn = 0
     tips()
+    new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar) // it may take two lines
     $("keys").replaceChildren(...Object.entries(KEYS).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
     $("theme").addEventListener("click", () => this.theme())
     $("help").addEventListener("click", () => $("help-dialog").showModal())

@@ -39,13 +39,13 @@ export function restyle(names) {
       if (tool.type === "CrosshairTool") tool.setv({line_color: quiet}, QUIETLY)
     }
   }
-  const labels = [["base-text", css("--quiet")]]
-  for (const [name, value] of labels) colour(name, {text_color: value, text_font: css("--font")})
+  colour("base-text", {text_color: quiet, text_font: css("--font"), background_fill_color: css("--card")})
   colour("spread", {fill_color: css("--train")})
   colour("train-line", {line_color: css("--train")})
   colour("validation-line", {line_color: css("--held")})
   colour("validation-dots", {fill_color: css("--held")})
   for (const name of ["unigram", "bigram", "xz"]) set(`base-${name}`, {line_color: css("--base")})
+  colour("painted-rect", {line_color: ink})
   colour("outline-halo", {line_color: css("--halo")})
   colour("outline-line", {line_color: css("--outline")})
   colour("cursor-rect", {line_color: ink})

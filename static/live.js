@@ -95,9 +95,8 @@ export class Hud {
     const late = state.status === "running" && age > 10
     const refused = Object.values(hud.refused).reduce((a, b) => a + b, 0)
     const item = (name, value, wrong) => el("span", {class: wrong ? "late" : ""}, `${name} `, el("b", {}, value))
-    $("hud").replaceChildren(item("link", hud.latency == null ? "–" : `${fixed(1000 * hud.latency, 1)} ms`), item("", `${fixed(rate, 0)}/s`),
-      item("", `${bytes(flow)}/s`), item("drops", whole(hud.drops), false), item("age", age == null ? "–" : age < 100 ? `${fixed(age, 1)} s` : duration(age), late),
-      ...(refused ? [item("refused", whole(refused), true)] : []))
+    $("hud").replaceChildren(...(refused ? [item("refused", whole(refused), true)] : []), item("link", hud.latency == null ? "–" : `${fixed(1000 * hud.latency, 1)} ms`), item("", `${fixed(rate, 0)}/s`),
+      item("", `${bytes(flow)}/s`), item("age", age == null ? "–" : age < 100 ? `${fixed(age, 1)} s` : duration(age), late), item("drops", whole(hud.drops), false))
   }
 }
 

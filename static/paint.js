@@ -285,19 +285,24 @@ export class Paint {
     $("twin").hidden = true
     const last = (curve) => curve.at(-1)?.[1]
     const from = effect.from, to = Math.max(effect.at, from + 1, ...effect.painted)
-    const row = (name, curve, unit) => {
+    const row = (name, curve) => {
       const most = Math.max(...curve.map(([, v]) => Math.abs(v)), 1e-9)
       const x = (step) => (100 * (step - from)) / (to - from)
       const shown = curve.filter(([step]) => step >= from)
       return [el("span", {}, name), svg("svg", {viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true"},
-        ...effect.painted.filter((s) => s >= from).map((s) => svg("line", {class: "stroke", x1: x(s), x2: x(s), y1: 0, y2: 24})),
+        ...effect.painted.filter((s) => s >= from).map((s) => svg("line", {class: "stroke", x1: x(s), x2: x(s), y1: 20, y2: 24})),
         svg("line", {class: "zero", x1: 0, x2: 100, y1: 12, y2: 12}),
         svg("polyline", {class: "curve", points: shown.map(([step, v]) => `${x(step).toFixed(2)},${(12 - (10 * v) / most).toFixed(2)}`).join(" ")})),
-      el("b", {class: "num"}, last(curve) == null ? "–" : `${last(curve) > 0 ? "+" : ""}${last(curve).toFixed(4)}${unit}`)]
+      el("b", {class: "num"}, last(curve) == null ? "–" : signed(last(curve)))]
     }
-    $("effect-curves").replaceChildren(...row("validation loss", effect.loss, ""), ...row("low share", effect.low, ""))
-    $("effect-text").textContent = `painted minus twin ${effect.twin} (${effect.status}, step ${whole(effect.at)}); marks: strokes`
+    $("effect-curves").replaceChildren(...row("loss", effect.loss), ...row("low share", effect.low))
+    $("effect-text").textContent = `minus twin ${effect.twin} (${effect.status}, step ${whole(effect.at)}); ticks: strokes`
   }
+}
+
+function signed(value) {
+  const text = Math.abs(value).toFixed(4)
+  return Number(text) ? (value < 0 ? "-" : "+") + text : text
 }
 
 // a picture of one pixel a cell from RGBA bytes, lowest band first; it is shown at the bottom

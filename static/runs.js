@@ -47,7 +47,7 @@ export class Runs {
         el("td", {}, r.model ? `${r.model} ${r.preset}` : ""),
         el("td", {class: "right"}, r.steps ? `${whole(r.step)} / ${whole(r.steps)}` : ""),
         el("td", {class: "right"}, fixed(best(r), 3)), el("td", {class: "right"}, fixed(r.baselines?.unigram, 3)),
-        el("td", {class: "right"}, r.patches == null ? "" : whole(r.patches)), el("td", {}, r.created ? new Date(r.created).toLocaleString() : ""))))) :
+        el("td", {class: "right"}, r.patches == null ? "" : whole(r.patches)), el("td", {}, r.created ? new Date(r.created).toLocaleString([], {dateStyle: "short", timeStyle: "short"}) : ""))))) :
       el("div", {class: "empty"}, el("b", {}, "Nothing matches"), "Clear the filter to see all runs."))
   }
 
@@ -95,7 +95,7 @@ export class Runs {
 }
 
 function brief(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "–"
+  const text = value == null ? "–" : typeof value === "string" ? value : JSON.stringify(value)
   return text.length > 48 ? `${text.slice(0, 32)}… (${whole(text.length)} characters)` : text
 }
 

@@ -285,7 +285,7 @@ export class Surface extends EventTarget {
     let engine, reason = "";
     try {
       if (this.#losses.length >= LOSSES) throw new Unavailable(again);
-      engine = await openGpu(this.kernels, this.shape);
+      engine = await GpuEngine.create(await findAdapter(), this.kernels, this.shape);
     } catch (error) {
       engine = new PlainEngine(this.shape);
       reason = again || (error instanceof Unavailable ? error.message : `WebGPU failed: ${error.message}`);
@@ -325,10 +325,11 @@ export class Surface extends EventTarget {
 /** Why there is no WebGPU, in words for the user. */
 class Unavailable extends Error {}
 
-async function openGpu(kernels, shape) {
+/** What WebGPU draws with here; without one an error that says why. */
+export async function findAdapter() {
   if (!isSecureContext) throw new Unavailable("insecure origin: open it over https or localhost");
   if (!navigator.gpu) throw new Unavailable("no WebGPU in this browser");
   const adapter = await navigator.gpu.requestAdapter();
   if (!adapter) throw new Unavailable("no adapter");
-  return GpuEngine.create(adapter, kernels, shape);
+  return adapter;
 }

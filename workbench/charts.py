@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from bokeh.models import (
+    BasicTicker,
     ColumnDataSource,
     CrosshairTool,
     DataRange1d,
@@ -44,9 +45,11 @@ def _add(fig: figure, name: str, glyph: Glyph, source: ColumnDataSource) -> Glyp
     return fig.add_glyph(source, glyph, name=name)
 
 
-def _blank(fig: figure) -> None:
-    """Unseen points, so that ranges that follow the data have some until data come; the browser clears them."""
-    points = ColumnDataSource({"x": [0, 1], "y": [0, 1]}, name=f"{fig.name}-blank")
+def _steps(fig: figure) -> None:
+    """Whole steps along x; unseen points, so that ranges that follow the data have some until data come."""
+    fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    fig.xaxis.ticker = BasicTicker(min_interval=1)
+    points = ColumnDataSource({"x": [0, 1], "y": [0, 1]}, name=f"{fig.name}-blank")  # the browser clears it
     _add(fig, f"{fig.name}-unseen", Scatter(x="x", y="y"), points).visible = False
 
 
@@ -72,7 +75,8 @@ def loss() -> figure:
         fig.add_layout(Span(dimension="width", line_dash="dashed", line_width=1, name=f"base-{baseline}",
                             visible=False))
     _add(fig, "base-text", Text(x="x", y="y", text="text", text_font_size="11px", text_baseline="bottom",
-                                text_align="right", x_offset=-4), _source("base-labels", "x", "y", "text"))
+                                text_align="right", x_offset=-4, background_fill_alpha=0.8),
+         _source("base-labels", "x", "y", "text"))
     fig.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=[("step", "@step{0,0}"),
                                                                      ("train", "@bits{0.000} bits/char")]),
                   HoverTool(renderers=[held], mode="vline", tooltips=[("validation", "@bits{0.000} bits/char")]),
@@ -89,7 +93,7 @@ def atlas() -> figure:
                                         line_color=value),
                 _source("cells", "sheet", "band", "value", "phase", "range", "component"))
     _add(fig, "painted-rect", Rect(x="sheet", y="band", width="size", height="size", fill_color="colour",
-                                   line_color=None), _source("painted", "sheet", "band", "size", "colour"))
+                                   line_width=1), _source("painted", "sheet", "band", "size", "colour"))
     outline = _source("outline", "x0", "y0", "x1", "y1")
     for layer, width in (("outline-halo", 4), ("outline-line", 1.5)):
         _add(fig, layer, Segment(x0="x0", y0="y0", x1="x1", y1="y1", line_width=width, line_cap="round"), outline)
@@ -109,8 +113,7 @@ def history() -> figure:
     """Each band's share of the power over steps, low bands at the bottom."""
     fig = _figure("history", tools="", x_axis_label="step", y_axis_label="share of power, %",
                   x_range=DataRange1d(range_padding=0), y_range=Range1d(start=0, end=100))
-    fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
-    _blank(fig)
+    _steps(fig)
     fig.ygrid.grid_line_color = None
     _add(fig, "bands-patches", Patches(xs="xs", ys="ys", fill_color="colour", line_color=None),
          _source("bands", "xs", "ys", "colour"))
@@ -136,6 +139,5 @@ def _curves(name: str) -> figure:
     fig = _figure(name, tools="box_zoom,reset,save", x_axis_label="step", y_axis_label="bits/char",
                   x_range=DataRange1d(range_padding=0.02))
     fig.toolbar_location, fig.toolbar_inner, fig.toolbar.autohide, fig.toolbar.logo = "above", True, True, None
-    fig.xaxis.formatter = NumeralTickFormatter(format="0,0")
-    _blank(fig)
+    _steps(fig)
     return fig

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -14,7 +16,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.trainer import Trainer, create_run
-from tests.serving import CHROMIUM_FLAGS, ROOT, chromium, serving, wait_for
+from tests.browser.conftest import Watched
+from tests.serving import CHROMIUM_FLAGS, ROOT, Server, chromium, serving, wait_for
 
 OUT = ROOT / "build/screenshots"
 README = {"live-dark-1440": "live-dark.png", "live-light-1440": "live-light.png"}
@@ -22,14 +25,16 @@ SIZES = {1440: 900, 800: 1180}
 STEPS = 400  # of the run at work, before the first picture
 
 
-def open_page(browser: Browser, url: str, theme: str, width: int) -> Page:
-    """A fresh visitor's page in a theme."""
-    context = browser.new_context(viewport={"width": width, "height": SIZES[width]}, device_scale_factor=1)
-    page = context.new_page()
-    page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-    page.goto(url)
-    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
-    return page
+@contextmanager
+def visitor(browser: Browser, server: Server, theme: str, width: int) -> Iterator[Page]:
+    """A fresh visitor's page in a theme; its console stays silent, and its requests with the server."""
+    watched = Watched(browser, server, viewport={"width": width, "height": SIZES[width]}, device_scale_factor=1)
+    watched.context.add_init_script(f"if (location.host) localStorage.setItem('theme', '{theme}')")
+    page = watched.open()
+    expect(page.locator("#run-state")).not_to_have_text("connecting")
+    yield page
+    watched.context.close()
+    watched.check()
 
 
 def take(page: Page, name: str, whole: bool = False) -> None:
@@ -50,7 +55,7 @@ def paint(page: Page) -> None:
         page.mouse.move(box["x"] + end[0] * box["width"], box["y"] + end[1] * box["height"], steps=16)
         page.mouse.up()
         page.keyboard.press("x")
-    expect(page.locator("#gains-text")).to_contain_text("from step", timeout=20_000)
+    expect(page.locator("#gains-text")).to_contain_text("from step")
 
 
 def views(page: Page, name: str) -> None:
@@ -74,7 +79,7 @@ def views(page: Page, name: str) -> None:
     expect(page.locator("#compare-table")).to_contain_text("seed")
     take(page, f"runs-{name}")
     page.keyboard.press("d")
-    expect(page.locator("#doctor-table")).to_contain_text("numpy", timeout=20_000)
+    expect(page.locator("#doctor-table")).to_contain_text("numpy")
     take(page, f"doctor-{name}")
 
 
@@ -89,22 +94,20 @@ def main() -> None:
             Trainer(past).run()
         browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
         with serving(runs) as server:
-            page = open_page(browser, server.url, "dark", 1440)
-            page.keyboard.press("n")
-            page.locator("#run-dialog [name=steps]").fill("5000")  # it is still at work when the last picture is taken
-            page.locator("#run-start").click()
-            expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
-            wait_for(lambda: (page.evaluate("workbench.tables?.train.get('step').at(-1)") or 0) > STEPS, 300, 1)
-            paint(page)
-            page.locator("#twin").click()
-            wait_for(lambda: page.locator("#effect-curves b").count(), 120, 1)
-            page.context.close()
+            with visitor(browser, server, "dark", 1440) as page:
+                page.keyboard.press("n")
+                page.locator("#run-dialog [name=steps]").fill("5000")  # still at work when the last picture is taken
+                page.locator("#run-start").click()
+                expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
+                wait_for(lambda: (page.evaluate("workbench.tables?.train.get('step').at(-1)") or 0) > STEPS, 300, 1)
+                paint(page)
+                page.locator("#twin").click()
+                wait_for(lambda: page.locator("#effect-curves b").count(), 120, 1)
             for width in SIZES:
                 for theme in ("dark", "light"):
-                    page = open_page(browser, server.url, theme, width)
-                    page.keyboard.press("b")
-                    views(page, f"{theme}-{width}")
-                    page.context.close()
+                    with visitor(browser, server, theme, width) as page:
+                        page.keyboard.press("b")
+                        views(page, f"{theme}-{width}")
         browser.close()
     for picture, target in README.items():
         shutil.copy(OUT / f"{picture}.png", ROOT / "static" / target)

@@ -242,6 +242,23 @@ def test_nothing_is_wider_than_the_window(page: Page) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
 
 
+def test_the_bar_has_room_for_long_numbers(page: Page, past: list[RunFolder]) -> None:
+    show(page, past[0])
+    for width in (1440, 1200, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        crossed = page.evaluate("""() => {
+          const texts = {step: "step 100 000 / 1 000 000", left: "11 h 28 min left",
+                         speed: "cpu · 1173.1 ms/step · 105 914 char/s"}
+          for (const [id, text] of Object.entries(texts)) document.getElementById(id).textContent = text
+          const boxes = [...document.querySelectorAll(".bar > *, .progress > *")].filter((n) => !n.matches(".progress"))
+            .map((n) => n.getBoundingClientRect())
+          return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => a.left < b.right && b.left < a.right
+            && a.top < b.bottom && b.top < a.bottom)).length
+        }""")
+        assert crossed == 0
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
 def test_a_script_that_came_in_as_text_would_not_run(page: Page, shared: tuple[Watched, Page]) -> None:
     page.evaluate("""() => {
         const script = document.createElement("script")
