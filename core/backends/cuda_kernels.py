@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import cupy as cp
@@ -18,18 +16,14 @@ import numpy as np
 from cupy.cuda import cublas
 from cupyx.scipy import fft
 
+from core.backends.cuda_launch import BLOCK, A, each, ints, over_rows, run_kernel, source
 from core.backends.layout import LAYOUT
-from core.primitives import EPSILON
 
 if TYPE_CHECKING:
     from core.backends.cuda import CudaBackend
     from core.backends.queue import Launch
 
-A = Any  # a CuPy array; CuPy has no stubs
 Kernel = Callable[..., A]
-BLOCK = 256
-WARPS = BLOCK // 32
-PER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # values of a row a lane of its warp may hold
 LONG_ROW = 1024  # above this a block, not a warp, sums a row
 PART = 16384  # values a block sums of a long row
 GROUP = 512  # rows a block sums of a column, at least
@@ -62,53 +56,6 @@ EXPRESSIONS: dict[str, str] = {
 }
 
 
-@cache
-def _function(file: str, name: str, dtype: str, constants: tuple[tuple[str, int], ...]) -> Any:
-    """One kernel of a file."""
-    return _module(file, dtype, **dict(constants)).get_function(name)
-
-
-@cache
-def _source(file: str) -> str:
-    """Text of a file of kernels."""
-    return files("core.kernels").joinpath(f"{file}.cu").read_text(encoding="utf-8")
-
-
-@cache
-def _module(file: str, dtype: str, **constants: int) -> Any:
-    """A file of kernels compiled for a type."""
-    known = {"T": {"float32": "float", "float64": "double"}[dtype], "EPSILON": EPSILON, **constants}
-    return cp.RawModule(code="".join(f"#define {k} {v}\n" for k, v in known.items()) + _source(file),
-                        options=("-std=c++17",))
-
-
-def _run(file: str, name: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], out: A, *arguments: Any,
-         after: tuple[Any, ...] = (), **constants: int) -> A:
-    """Run a kernel: arrays (made contiguous), the result, the numbers after it; `constants` are compiled in."""
-    if math.prod(grid):
-        given = [a if a.flags.c_contiguous else cp.ascontiguousarray(a) for a in arguments]
-        _function(file, name, np.dtype(dtype).name, tuple(constants.items()))(grid, block, (*given, out, *after))
-    return out
-
-
-def _ints(*values: int) -> tuple[np.int32, ...]:
-    return tuple(np.int32(v) for v in values)
-
-
-def _each(name: str, launch: Launch, count: int, *arguments: A, after: tuple[Any, ...]) -> A:
-    """A kernel of signal.cu with a thread a result."""
-    out = cp.empty(launch.shape, launch.dtype)
-    dtype = launch.dtype if launch.dtype.kind == "f" else np.float32
-    return _run("signal", name, dtype, (-(-count // BLOCK),), (BLOCK,), out, *arguments, after=after)
-
-
-def _over_rows(name: str, shape: tuple[int, ...], dtype: Any, rows: int, C: int, *arguments: A, after: Any = ()) -> A:
-    """A kernel of rows.cu with a warp a row of C values."""
-    out, lanes = cp.empty(shape, dtype), -(-C // 32)
-    return _run("rows", name, dtype, (-(-rows // WARPS),), (BLOCK,), out, *arguments,
-                after=(np.int64(rows), np.int32(C), *after), PER=next((p for p in PER if p >= lanes), 0))
-
-
 # --- sums ------------------------------------------------------------------------------------------------------------
 
 
@@ -132,14 +79,14 @@ def _sum_rows(x: A) -> A:
     """[rows, length] -> [rows]."""
     rows, length = x.shape
     if length <= LONG_ROW and rows < 1 << 33:
-        return _over_rows("sum_short_rows", (rows,), x.dtype, rows, length, x)
+        return over_rows("sum_short_rows", (rows,), x.dtype, rows, length, x)
     while True:
         parts = -(-length // PART)
         out = cp.empty((rows, parts), x.dtype)
         for first in range(0, rows, 65535):  # blocks of the second dimension
             some = x[first : first + 65535]
-            _run("rows", "sum_rows", x.dtype, (parts, len(some)), (BLOCK,), out[first : first + len(some)], some,
-                 after=(np.int64(length), *_ints(PART, parts)), PER=0)
+            run_kernel("rows", "sum_rows", x.dtype, (parts, len(some)), (BLOCK,), out[first : first + len(some)], some,
+                       after=(np.int64(length), *ints(PART, parts)), PER=0)
         if parts == 1:
             return out[:, 0]
         x, length = out, parts
@@ -153,8 +100,8 @@ def _sum_columns(x: A) -> A:
     while True:
         width = _group(rows)
         parts = -(-rows // width)
-        out = _run("rows", "sum_columns", x.dtype, (-(-C // 32), parts, outer), (32, 8),
-                   cp.empty((outer, parts, C), x.dtype), x, after=_ints(rows, C, width), PER=0)
+        out = run_kernel("rows", "sum_columns", x.dtype, (-(-C // 32), parts, outer), (32, 8),
+                         cp.empty((outer, parts, C), x.dtype), x, after=ints(rows, C, width), PER=0)
         if parts == 1:
             return out[:, 0]
         x, rows = out, parts
@@ -209,15 +156,15 @@ def _scatter_add(backend: CudaBackend, launch: Launch, g: A, index: A) -> A:
     out = cp.empty((rows, width), launch.dtype)
     for first in range(0, rows, 65535):  # blocks of the second dimension
         some = out[first : first + 65535]
-        _run("signal", "scatter_add", launch.dtype, (-(-width // 32), len(some)), (32, 8), some, g, index,
-             after=_ints(index.size, width, first))
+        run_kernel("signal", "scatter_add", launch.dtype, (-(-width // 32), len(some)), (32, 8), some, g, index,
+                   after=ints(index.size, width, first))
     return out.reshape(launch.shape)
 
 
 def _scatter_along(backend: CudaBackend, launch: Launch, g: A, index: A) -> A:
     k, n = g.shape[-1], launch.shape[-1]
     rows = math.prod(launch.shape[:-1])
-    return _each("scatter_along", launch, rows * n, g, index, after=(np.int64(rows), *_ints(k, n)))
+    return each("scatter_along", launch, rows * n, g, index, after=(np.int64(rows), *ints(k, n)))
 
 
 def _unfold2d(backend: CudaBackend, launch: Launch, x: A) -> A:
@@ -236,8 +183,8 @@ def _unfold2d(backend: CudaBackend, launch: Launch, x: A) -> A:
 def _norm(centred: bool) -> Kernel:
     def kernel(backend: CudaBackend, launch: Launch, x: A, w: A, *bias: A) -> A:
         C = x.shape[-1]
-        return _over_rows("row_norm", launch.shape, launch.dtype, x.size // max(C, 1), C, x, w, *(bias or (w,)),
-                          after=_ints(centred))
+        return over_rows("row_norm", launch.shape, launch.dtype, x.size // max(C, 1), C, x, w, *(bias or (w,)),
+                         after=ints(centred))
 
     return kernel
 
@@ -245,8 +192,8 @@ def _norm(centred: bool) -> Kernel:
 def _norm_dx(centred: bool) -> Kernel:
     def kernel(backend: CudaBackend, launch: Launch, g: A, x: A, w: A) -> A:
         C = x.shape[-1]
-        return _over_rows("row_norm_dx", launch.shape, launch.dtype, x.size // max(C, 1), C, g, x, w,
-                          after=_ints(centred))
+        return over_rows("row_norm_dx", launch.shape, launch.dtype, x.size // max(C, 1), C, g, x, w,
+                         after=ints(centred))
 
     return kernel
 
@@ -256,22 +203,22 @@ def _norm_dw(centred: bool) -> Kernel:
         C, rows = x.shape[-1], x.size // max(x.shape[-1], 1)
         if not rows:
             return cp.zeros(launch.shape, launch.dtype)
-        moments = _over_rows("row_moments", (rows, 2), launch.dtype, rows, C, x, after=_ints(centred))
+        moments = over_rows("row_moments", (rows, 2), launch.dtype, rows, C, x, after=ints(centred))
         width = _group(rows)
         parts = -(-rows // width)
-        out = _run("rows", "row_norm_dw", launch.dtype, (-(-C // 32), parts, 1), (32, 8),
-                   cp.empty((1, parts, C), launch.dtype), g, x, moments, after=_ints(rows, C, width), PER=0)
+        out = run_kernel("rows", "row_norm_dw", launch.dtype, (-(-C // 32), parts, 1), (32, 8),
+                         cp.empty((1, parts, C), launch.dtype), g, x, moments, after=ints(rows, C, width), PER=0)
         return _sum_columns(out)[0]
 
     return kernel
 
 
 def _cross_entropy(backend: CudaBackend, launch: Launch, x: A, targets: A) -> A:
-    return _over_rows("cross_entropy", launch.shape, launch.dtype, targets.size, x.shape[-1], x, targets)
+    return over_rows("cross_entropy", launch.shape, launch.dtype, targets.size, x.shape[-1], x, targets)
 
 
 def _cross_entropy_grad(backend: CudaBackend, launch: Launch, g: A, x: A, targets: A) -> A:
-    return _over_rows("cross_entropy_grad", launch.shape, launch.dtype, targets.size, x.shape[-1], g, x, targets)
+    return over_rows("cross_entropy_grad", launch.shape, launch.dtype, targets.size, x.shape[-1], g, x, targets)
 
 
 # --- signals ---------------------------------------------------------------------------------------------------------
@@ -280,8 +227,8 @@ def _cross_entropy_grad(backend: CudaBackend, launch: Launch, g: A, x: A, target
 def _conv(name: str, launch: Launch, x: A, taps: int, blocks: int, out: A, *rest: A) -> A:
     """A kernel over the steps of sequences, so many blocks a sequence."""
     n, steps, C = x.shape
-    return _run("conv", name, launch.dtype, (-(-C // 32) * n, blocks), (32, 8), out, x, *rest,
-                after=_ints(steps, C, launch.params["dilation"]), TAPS=taps, RUN=RUN, STRETCH=STRETCH)
+    return run_kernel("conv", name, launch.dtype, (-(-C // 32) * n, blocks), (32, 8), out, x, *rest,
+                      after=ints(steps, C, launch.params["dilation"]), TAPS=taps, RUN=RUN, STRETCH=STRETCH)
 
 
 def _spaced(name: str, launch: Launch, x: A, w: A, *rest: A) -> A:
@@ -317,10 +264,11 @@ def _recurrence(complex_numbers: bool) -> Kernel:
         def run(tile: tuple[int, int]) -> A:
             lanes, groups = tile
             blocks = (-(-C // lanes) * n,) if steps else (0,)
-            return _run("recurrence", "recurrence", launch.dtype, blocks, tile, out, *given, after=_ints(steps, C),
-                        COMPLEX=int(complex_numbers), REVERSE=int(launch.params["reverse"]), LANES=lanes, GROUPS=groups)
+            return run_kernel("recurrence", "recurrence", launch.dtype, blocks, tile, out, *given,
+                              after=ints(steps, C), COMPLEX=int(complex_numbers),
+                              REVERSE=int(launch.params["reverse"]), LANES=lanes, GROUPS=groups)
 
-        return run(backend.fastest(launch, _source("recurrence"), TILES, run))
+        return run(backend.fastest(launch, source("recurrence"), TILES, run))
 
     return kernel
 
@@ -358,13 +306,13 @@ def _random(name: str) -> Kernel:
     def kernel(backend: CudaBackend, launch: Launch) -> A:
         p, count = launch.params, math.prod(launch.shape)
         counter = p["offset"], *p["key"], p["step"] & 0xFFFFFFFF, p["step"] >> 32, p["stream"]
-        return _each(name, launch, -(-count // 4), after=(np.int64(count), *(np.uint32(v) for v in counter)))
+        return each(name, launch, -(-count // 4), after=(np.int64(count), *(np.uint32(v) for v in counter)))
 
     return kernel
 
 
 def _sheet_weight(backend: CudaBackend, launch: Launch, re: A, im: A, values: A) -> A:
-    return _each("sheet_weight", launch, re.size, re, im, values, after=(np.int64(re.size), np.int32(len(values))))
+    return each("sheet_weight", launch, re.size, re, im, values, after=(np.int64(re.size), np.int32(len(values))))
 
 
 KERNELS: dict[str, Kernel] = {
