@@ -99,7 +99,7 @@ export class Paint {
     if (tool !== "look") {
       this.atlas.choose(0)
       this.atlas.follow(true)
-      if (!this.alive) toast("This run is over: its strokes can be looked at, new ones need a run at work.")
+      if (this.status && !this.alive) toast(`This run is ${this.status}: its strokes can be looked at, new ones need a run at work.`)
     }
     this.show()
   }

@@ -139,8 +139,8 @@ export class Form {
   }
 
   hint() {
-    const preset = this.choices?.presets.find((p) => p.name === this.form.elements.preset.value)
-    if (preset) this.form.elements.steps.placeholder = String(preset.steps)
+    const {steps, preset} = this.form.elements
+    steps.placeholder = String(this.choices.presets.find((p) => p.name === preset.value).steps)
   }
 
   async show() {

@@ -74,6 +74,9 @@ def test_a_finished_run_is_opened_and_its_history_scrubbed(page: Page, past: lis
     show(page, past[0])
     expect(page.locator("#atlas-step")).to_have_text("step 30")
     expect(page.locator("#do-pause")).to_be_disabled()
+    page.keyboard.press("b")
+    expect(page.locator("#toast")).to_contain_text("This run is finished: its strokes can be looked at")
+    page.keyboard.press("v")
     page.keyboard.press("Home")
     expect(page.locator("#atlas-step")).to_have_text("step 5")
     expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
@@ -309,6 +312,8 @@ def test_an_answer_that_comes_late_does_not_say_which_run_is_shown(page: Page, p
     page.evaluate("late.shift()()")  # of past[1]
     show(page, past[1])
     page.evaluate("() => { for (const answer of late) answer(); delete workbench.channel.settle }")
+    expect(page.locator("#run-name")).to_have_text(past[1].id)
+    assert page.evaluate("workbench.run") == past[1].id
 
 
 def test_a_page_that_was_deaf_for_a_while_still_tells_a_lost_server(page: Page, past: list[RunFolder]) -> None:

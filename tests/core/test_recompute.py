@@ -25,7 +25,7 @@ def leaf(*shape: int, seed: int = 0) -> Array:
     return asarray(values, requires_grad=True)
 
 
-def both(build: Callable[[Function], tuple[Array, list[Array]]]) -> None:
+def assert_same_gradients(build: Callable[[Function], tuple[Array, list[Array]]]) -> None:
     """Gradients with `checkpoint` and without it are equal bit for bit."""
     want, got = (grad(*build(how)) for how in (lambda f, *xs: f(*xs), checkpoint))
     for a, b in zip(want, got, strict=True):
@@ -41,7 +41,7 @@ def test_arguments_closures_and_what_is_used_inside_and_outside() -> None:
         y = how(lambda a: a + tanh(a @ scaled) @ v + a * a, x)
         return (y * y + x * y + scaled.sum()).sum(), [x, w, v, scaled, y]
 
-    both(build)
+    assert_same_gradients(build)
 
 
 def test_several_outputs_one_of_them_an_argument_one_unused() -> None:
@@ -51,7 +51,7 @@ def test_several_outputs_one_of_them_an_argument_one_unused() -> None:
         a, b, same, _ = how(lambda x, y: (tanh(x * y), sigmoid(x), x, y * 2.0), x, y)
         return (a * b + same * b + a * a).sum(), [x, y, a, b]
 
-    both(build)
+    assert_same_gradients(build)
 
 
 def test_segments_in_a_row_and_inside_each_other() -> None:
@@ -64,7 +64,7 @@ def test_segments_in_a_row_and_inside_each_other() -> None:
         y = how(lambda a: how(inner, a) * a + a, x)
         return (how(inner, y) * y).sum(), [x, w]
 
-    both(build)
+    assert_same_gradients(build)
 
 
 def test_a_constant_result_and_a_frame_pass_through() -> None:

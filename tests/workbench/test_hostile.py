@@ -240,11 +240,19 @@ def test_ten_thousand_hostile_messages_disturb_nobody(attacked: Server, tmp_path
     assert "Traceback" not in attacked.log.read_text()
 
 
+NONSENSE: list[tuple[str | bytes, str, str]] = [  # header, metadata, content of a message of Bokeh's protocol
+    ("{", "{}", "{}"),
+    (b"\0", "{}", "{}"),
+    ('{"msgid":"1"}', "{}", "{}"),
+    ('{"msgid":"1","msgtype":"HACK"}', "{}", "{}"),
+    ('{"msgid":"1","msgtype":"PATCH-DOC"}', "{}", '{"events":[{"kind":"X"}]}'),
+]
+
+
 def test_nonsense_below_our_format_leaves_the_server_well(attacked: Server) -> None:
     """Broken protocol messages cost their sender the connection, and nobody else anything."""
     async def talk() -> None:
-        for parts in (("{", "{}", "{}"), ('{"msgid":"1"}', "{}", "{}"), ('{"msgid":"1","msgtype":"HACK"}', "{}", "{}"),
-                      ('{"msgid":"1","msgtype":"PATCH-DOC"}', "{}", '{"events":[{"kind":"X"}]}'), (b"\0", "{}", "{}")):
+        for parts in NONSENSE:
             page = await Page.open(attacked.url)
             await page.send_raw(*parts)
             page._socket.close()
