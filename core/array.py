@@ -8,7 +8,9 @@ primitives may alias memory, and a result nobody holds when the queue is flushed
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from core.primitives import PRIMITIVES, STORAGE, Shape, _axes
 
 Scalar = int | float
 _tick = itertools.count()
+_halved: ContextVar[bool] = ContextVar("zspace_float16_storage", default=False)
 
 
 class Node:
@@ -36,13 +39,14 @@ class Array:
     Build one with `asarray`; combine with operators, methods and `apply`.
     """
 
-    __slots__ = ("backend", "buffer", "dtype", "node", "requires_grad", "shape")
+    __slots__ = ("backend", "buffer", "dtype", "half", "node", "requires_grad", "shape")
     __array_priority__ = 100
 
     def __init__(self, backend: Backend, buffer: Buffer, shape: Shape, dtype: np.dtype[Any],
                  node: Node | None = None, requires_grad: bool = False) -> None:
         self.backend, self.buffer, self.shape, self.dtype = backend, buffer, shape, dtype
         self.node, self.requires_grad = node, requires_grad
+        self.half: Array | None = None  # what the backward pass keeps in its place
 
     @property
     def ndim(self) -> int:
@@ -239,11 +243,45 @@ def apply(name: str, *inputs: Array, **params: Any) -> Array:
     buffer = backend.launch(primitive, [x.buffer for x in inputs], params, shape, dtype)
     needs = primitive.vjp is not None and any(x.requires_grad for x in inputs)
     out = Array(backend, buffer, shape, dtype, None, needs)
-    out.node = Node(name, inputs, params) if needs else None
+    if needs:
+        out.node = Node(name, inputs, params)
+        out.half = _half(out) if _halved.get() else None
     for x in inputs:
         if type(x) is not Array:  # a tensor with a frame decides what its result carries
             return x._wrap(name, out, inputs, params)
     return out
+
+
+@contextmanager
+def float16_storage() -> Iterator[None]:
+    """``with float16_storage():`` what a backward pass needs of the results made here is kept for it in float16.
+
+    Forward pass and gradients are computed in float32; a gradient sees its inputs rounded to 11 bits. Values beyond
+    65504 become infinite there. Leaves, such as parameters, are kept as they are.
+    """
+    token = _halved.set(True)
+    try:
+        yield
+    finally:
+        _halved.reset(token)
+
+
+def _half(out: Array) -> Array | None:
+    """The float16 copy of a result. What nobody asks for in the backward pass is never computed."""
+    assert out.node is not None
+    source = out.node.inputs[0].half
+    if out.dtype != np.float32 or out.node.name == "broadcast":  # a copy would be larger than what it repeats
+        return None
+    if out.node.name == "tap" or (out.node.name == "reshape" and source is None):  # views of what is kept already
+        return source
+    if out.node.name == "reshape":
+        return apply("reshape", source, **out.node.params)  # type: ignore[arg-type]
+    return apply("cast", Array.detach(out), dtype="float16")
+
+
+def _kept(x: Array) -> Array:
+    """An array as the backward pass sees it, cut from the tape."""
+    return Array.detach(x) if x.half is None else apply("cast", x.half, dtype=x.dtype.name)
 
 
 def grad(loss: Array, wrt: Sequence[Array]) -> list[Array]:
@@ -329,7 +367,7 @@ def _backward(ends: Sequence[Array], grads: dict[int, Array], wanted: set[int], 
         for out, g in outs:
             vjp = PRIMITIVES[owner.name].vjp
             assert vjp is not None
-            parts = vjp(g, Array.detach(out), *(Array.detach(x) for x in owner.inputs), **owner.params)
+            parts = vjp(g, _kept(out), *map(_kept, owner.inputs), **owner.params)
             for x, part in zip(owner.inputs, parts, strict=True):
                 if part is not None and x.requires_grad:
                     give(x, part)

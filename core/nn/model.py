@@ -144,11 +144,12 @@ class Model(ABC):
             Activations [N,T,D], the state after the last character, and the activations at the tap.
         """
         x = take(p["embedding"], tokens)
+        inside = _by_block(p, self.config.layers)
         after: State = {}
         tapped = x
         for i in range(self.config.layers if stop is None else stop):
             prefix = f"{i}."
-            block = partial(self.block, i, {k.removeprefix(prefix): v for k, v in p.items() if k.startswith(prefix)})
+            block = partial(self.block, i, inside[i])
             names = [prefix + name for name in self.block_state(i)]
             inputs = x, *(state[name] for name in names)
             x, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
@@ -162,6 +163,16 @@ class Model(ABC):
     def logits(self, p: Parameters, x: Array) -> Array:
         """Scores [N,T,V] of the next character from activations [N,T,D]."""
         return rms_norm(x, p["norm"]) @ p["head"] + p["head_bias"]
+
+
+def _by_block(p: Parameters, layers: int) -> list[dict[str, Array]]:
+    """The parameters inside each block, by the names that the block gives them."""
+    found: list[dict[str, Array]] = [{} for _ in range(layers)]
+    for name, value in p.items():
+        block, dot, inner = name.partition(".")
+        if dot:
+            found[int(block)][inner] = value
+    return found
 
 
 def time_constants(slowest: float, n: int) -> NDArray[np.float64]:

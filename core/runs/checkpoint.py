@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 def save_checkpoint(
     folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3,
-    spare: int | None = None,
+    spare: Collection[int] = (),
 ) -> Path:
     """Write checkpoints/step-NNNNNNNN.safetensors beside, sync it, give it its name, and remove the oldest.
 
@@ -65,7 +65,7 @@ def save_checkpoint(
     keep
         How many of the newest checkpoints stay, >= 1.
     spare
-        A step whose checkpoint stays, however old it is.
+        Steps whose checkpoints stay, however old they are.
 
     Raises
     ------
@@ -73,26 +73,45 @@ def save_checkpoint(
         For a negative step, keep < 1, a dtype that safetensors lacks, a `meta` that is not JSON, or when the
         operating system refuses; existing checkpoints are untouched then.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
-
     if step < 0 or keep < 1:
         raise RunError(f"A checkpoint needs step >= 0 and keep >= 1, not step={step} and keep={keep}.")
-    try:
-        header = json.dumps({"schema": SCHEMA, "step": step, "digest": digest(arrays), "meta": meta}, allow_nan=False)
-        # safetensors takes the bytes as they lie in memory, so they are laid out row by row first
-        data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"zspace": header})
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise RunError(f"The checkpoint of step {step} cannot be written as safetensors: {error}.") from error
-    path = folder.checkpoints / f"step-{step:08d}.safetensors"
-    write_atomic(path, data, kind="checkpoint")
+    path = checkpoint_path(folder, step)
+    write_atomic(path, _encode(step, arrays, meta), kind="checkpoint")
     try:
         for age, (taken, old) in enumerate(_by_age(folder)):
-            if age >= keep and taken != spare:
+            if age >= keep and taken not in spare:
                 old.unlink()
     except OSError as error:
         raise io_error(folder.checkpoints, "remove old checkpoints", error) from error
     return path
+
+
+def checkpoint_path(folder: RunFolder, step: int) -> Path:
+    """The file that holds the state after so many steps, where there is one."""
+    return folder.checkpoints / f"step-{step:08d}.safetensors"
+
+
+def safe_step(step: int, every: int) -> int:
+    """The step of the last checkpoint of a run's own rhythm: what else was saved by then, a replay may lack."""
+    return step - step % every
+
+
+def save_best(folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    """Write checkpoints/best.safetensors in place of the one before; arguments as `save_checkpoint` takes them."""
+    write_atomic(folder.best, _encode(step, arrays, meta), kind="best")
+
+
+def _encode(step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
+    """The file's bytes."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    try:
+        header = json.dumps({"schema": SCHEMA, "step": step, "digest": digest(arrays), "meta": meta}, allow_nan=False)
+        # safetensors takes the bytes as they lie in memory, so they are laid out row by row first
+        return save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"zspace": header})
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise RunError(f"The checkpoint of step {step} cannot be written as safetensors: {error}.") from error
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -129,6 +148,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     if digest(arrays) != stated:
         raise _BrokenError(f"{path} was changed after it was written (its digest differs); resume from an older one.")
     return arrays, meta
+
+
+def parameters_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The parameters among a checkpoint's arrays, by name."""
+    return {k.removeprefix("p."): v for k, v in arrays.items() if k.startswith("p.")}
 
 
 def warp_checkpoint(

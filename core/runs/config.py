@@ -13,6 +13,7 @@ from core.data import Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
 from core.nn.model import Model
+from core.optim import OPTIMISERS, SHAPES
 
 LIBRARIES = ("numpy", "scipy", "numba")
 # per preset: characters a window, windows a step, peak learning rate, steps; for a given number of characters many
@@ -23,6 +24,10 @@ TRAINING: dict[str, tuple[int, int, float, int]] = {
     "base": (64, 8, 5.0e-3, 4800),
     "large": (256, 64, 3.0e-3, 2000),
 }
+RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate
+CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
+           "storage": ("float32", "float16")}
+OPTIONAL = ("patience", "recompute")  # may be 0
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,17 @@ class RunConfig:
         Text to learn from, as `core.data.read_corpus` takes it, absolute.
     backend : str
         As `core.backends.choose` takes it; run.json holds what it chose, and `backend_reason` why.
+    optimiser : str
+        One of `core.optim.OPTIMISERS`.
     rate : float
-        Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
+        Peak learning rate: `warmup` steps up, then along the schedule.
+    schedule : str
+        One of `core.optim.SHAPES`: down to zero at `steps`, or constant.
+    accumulate : int
+        Batches whose gradients make one step, one after the other: the step of a batch so many times as large, in the
+        memory of one.
+    patience : int
+        End the run after so many validation losses in a row that are no better than the best before; 0: never.
     clip : float
         Largest global norm of the gradient.
     field_every, evaluate_every, sample_every, checkpoint_every, digest_every : int
@@ -45,6 +59,8 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    storage : str
+        What the backward pass keeps of the forward pass, float32 or float16; everything is computed in float32.
     """
 
     paths: tuple[str, ...]
@@ -66,6 +82,11 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    optimiser: str = "adam"
+    schedule: str = "linear"
+    accumulate: int = 1
+    patience: int = 0
+    storage: str = "float32"
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -75,14 +96,14 @@ class RunConfig:
         Raises
         ------
         RunError
-            Unknown model or preset, a setting that is not above 0, or a fraction where a whole number is needed.
+            An unknown name of a model, preset, optimiser, schedule or storage, a setting that is not above 0, or a
+            fraction where a whole number is needed.
         """
-        if model not in FAMILIES:
-            raise RunError(f"model {model!r} is unknown: choose one of {', '.join(FAMILIES)}")
-        if preset not in PRESETS:
-            raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+        optimiser = changes.get("optimiser", cls.optimiser)
+        _check_choices({"model": model, "preset": preset, **changes})
         window, batch, rate, preset_steps = TRAINING[preset]
-        base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
+        base = {"window": window, "batch": batch, "rate": rate * RATES[optimiser],
+                "steps": preset_steps if steps is None else steps}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):
@@ -91,7 +112,9 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.type == "bool" and type(value) is not bool:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
-            if field.name not in ("seed", "recompute") and isinstance(value, (int, float)) and not value > 0:
+            if field.name == "seed" or not isinstance(value, (int, float)):
+                continue
+            if not (value > 0 or (value == 0 and field.name in OPTIONAL)):
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         return config
 
@@ -101,8 +124,15 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> RunConfig:
-        """Back from run.json."""
+        """Back from run.json.
+
+        Raises
+        ------
+        RunError
+            A setting is missing, or this version does not know what it names.
+        """
         known: dict[str, Any] = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        _check_choices(known)
         try:
             return cls(**{**known, "paths": tuple(known["paths"])})
         except (TypeError, KeyError) as error:
@@ -111,6 +141,13 @@ class RunConfig:
     def build(self, corpus: Corpus) -> Model:
         """The model, sized for the corpus."""
         return build(self.model, self.preset, len(corpus.vocabulary))
+
+
+def _check_choices(settings: dict[str, Any]) -> None:
+    """Refuse a name that nothing here goes by."""
+    for name, known in CHOICES.items():
+        if name in settings and settings[name] not in known:
+            raise RunError(f"{name} {settings[name]!r:.40} is unknown: choose one of {', '.join(known)}")
 
 
 def environment(backend: dict[str, Any]) -> dict[str, Any]:

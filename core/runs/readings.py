@@ -55,19 +55,24 @@ def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list
 
 
 def validation(model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig, step: int) -> Row:
-    """Loss on the first windows of the validation part; the whole of it, with an interval, at the end."""
-    window, part = config.window, corpus.validation
+    """Loss on the first windows of the validation part."""
+    window, began = config.window, time.perf_counter()
+    rows = losses(model, parameters, corpus.validation[: BATCH * window + 1], window)
+    values = np.concatenate([r.ravel() for r in rows]).astype(np.float64)
+    return {"step": step, "split": "validation", "bits": float(values.mean() / math.log(2)),
+            "characters": values.size, **_timed(began)}
+
+
+def final(model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig, step: int) -> Row:
+    """Loss on the whole validation part, with an interval."""
     began = time.perf_counter()
-    if step == config.steps:
-        result = evaluate(model, parameters, part, window)
-        row = {"step": step, "split": "final", "bits": result.bits, "interval": list(result.interval),
-               "characters": result.characters}
-    else:
-        rows = losses(model, parameters, part[: BATCH * window + 1], window)
-        values = np.concatenate([r.ravel() for r in rows]).astype(np.float64)
-        row = {"step": step, "split": "validation", "bits": float(values.mean() / math.log(2)),
-               "characters": values.size}
-    return row | {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}}
+    result = evaluate(model, parameters, corpus.validation, config.window)
+    return {"step": step, "split": "final", "bits": result.bits, "interval": list(result.interval),
+            "characters": result.characters, **_timed(began)}
+
+
+def _timed(began: float) -> Row:
+    return {"measured": {"time": time.time(), "seconds": time.perf_counter() - began}}
 
 
 def write_sample(folder: RunFolder, model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig,

@@ -52,7 +52,7 @@ def replay(folder: RunFolder) -> Replay:
     if key is not None:
         return Replay("not comparable", 0, f"{key} was {there.get(key)!r} and is {here.get(key)!r} here: only equal "
                       "hardware, versions and threads repeat bit for bit")
-    rows, _ = read_records(folder.metrics)
+    rows = [row for path in (folder.metrics, folder.applied) for row in read_records(path)[0]]
     steps = max((r["step"] for r in rows), default=0)
     with tempfile.TemporaryDirectory(prefix="zspace-replay-") as name:
         again = RunFolder(Path(name) / folder.id)

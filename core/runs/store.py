@@ -124,6 +124,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The parameters with the best validation loss so far."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
     def atlas(self) -> Path:
         """The atlas's history."""
         return self.path / "atlas.npz"

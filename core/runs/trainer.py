@@ -4,6 +4,10 @@ Step n runs between boundaries n and n + 1. At a boundary the trainer takes what
 and first writes a `boundary` record into the input log itself: {"kind": "boundary", "step": n, "through": seq}. The log
 is thereby the whole replay script: it says what was asked for and at which step it took effect.
 
+A loss or gradient that is not finite sends parameters and optimiser back to the last checkpoint of the run's own
+rhythm, with half the learning rate from then on; a row of applied.jsonl says so. The clock goes on: a step has one row,
+and the batch that led astray is not met again. All this follows from what went before, so a replay does the same.
+
 ``python -m core.runs.trainer RUN_FOLDER`` runs or resumes one run in this process.
 """
 
@@ -13,30 +17,40 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, asarray, grad
+from core.array import Array, asarray
 from core.atlas import Chart, ZAtlas
 from core.backends import choose, open_backend, use_backend
 from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
-from core.functions import cross_entropy
-from core.optim import Adam, Schedule, clip_by_norm
+from core.optim import OPTIMISERS, Schedule, clip_by_norm
 from core.random import Philox
 from core.runs import readings
-from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
+from core.runs.checkpoint import (
+    checkpoint_path,
+    digest,
+    latest_checkpoint,
+    load_checkpoint,
+    parameters_of,
+    safe_step,
+    save_best,
+    save_checkpoint,
+)
 from core.runs.config import RunConfig, environment
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
 from core.runs.live import LiveWriter, Look
+from core.runs.steering import first_painted, new_scheduler, push
+from core.runs.step import find_origin, loss_and_gradients
 from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
-from core.scheduler import Patch, Scheduler
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
 from core.tuning import chosen
@@ -44,6 +58,7 @@ from core.tuning import chosen
 log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
+ROLLBACKS = 3
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
 XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
@@ -94,8 +109,8 @@ class Trainer:
         self.corpus = open_corpus(record)
         self.model, self.frame = self.config.build(self.corpus), ZFrame.from_json(record["frame"])
         self.backend = open_backend(self.config.backend, threads=self.config.threads)
-        self.optimiser = Adam()
-        self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup)
+        self.optimiser = OPTIMISERS[self.config.optimiser]
+        self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup, self.config.schedule)
         self.random = Philox(self.config.seed)
         self.inputs = Inputs(folder.inputs)
         self.inputs.poll()
@@ -113,17 +128,16 @@ class Trainer:
         """Start from the newest whole checkpoint, or from the seed."""
         path, self.warnings = latest_checkpoint(self.folder)
         self.fresh = path is None
-        self.scheduler = _scheduler(self.frame, self.config.capacity)
+        self.scheduler = new_scheduler(self.frame, self.config.capacity)
         self.step, self.rate_scale, self.fold = 0, 1.0, np.zeros((self.frame.bands, self.frame.sheets))
+        self.rollbacks, self.ended = 0, ""  # how often so far; why the run ended before its last step
+        self.best: tuple[int, float] | None = None  # step and bits of the best validation loss
         self.atlas = ZAtlas(512)
-        if path is None:
-            self._load(self.model.initial_parameters(self.config.seed))
-            self.moments = self.optimiser.start(self.parameters)
-        else:
-            arrays, meta = load_checkpoint(path)
-            self._load({k[2:]: v for k, v in arrays.items() if k.startswith("p.")})
-            self.moments = {k: asarray(v) for k, v in arrays.items() if k[:2] in ("m.", "v.")}
+        arrays, meta = self._load(path)
+        if meta is not None:
             self.step, self.rate_scale, self.fold = meta["step"], meta["rate_scale"], arrays["fold"]
+            self.rollbacks, self.ended = meta.get("rollbacks", 0), meta.get("ended", "")
+            self.best = tuple(meta["best"]) if meta.get("best") else None
             self.scheduler.restore(meta["scheduler"])
             if self.folder.atlas.exists():
                 for chart in ZAtlas.load_npz(self.folder.atlas):
@@ -133,9 +147,15 @@ class Trainer:
         after = self.saved  # a fresh start computes the row of step 0 too
         self.metrics, self.applied = Rows(self.folder.metrics, after), Rows(self.folder.applied, after)
 
-    def _load(self, values: dict[str, NDArray[Any]]) -> None:
-        """Parameters in one order wherever they come from: the gradient's norm is summed in it."""
+    def _load(self, path: Path | None) -> tuple[dict[str, NDArray[Any]], Row | None]:
+        """Parameters and the optimiser's state from a checkpoint, or from the seed; what else it holds."""
+        arrays, meta = load_checkpoint(path) if path else ({}, None)
+        values = parameters_of(arrays) if path else self.model.initial_parameters(self.config.seed)
+        # in one order wherever they come from: the gradient's norm is summed in it
         self.parameters = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
+        self.state = ({k: asarray(v) for k, v in arrays.items() if k != "fold" and not k.startswith("p.")} if path
+                      else self.optimiser.start(self.parameters))
+        return arrays, meta
 
     def _checkpoint(self) -> None:
         """Once a step: everything the rows before it rest on is on disk before the checkpoint is."""
@@ -144,10 +164,13 @@ class Trainer:
         for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
             journal.sync()
         arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
-        arrays |= {k: v.numpy() for k, v in self.moments.items()} | {"fold": self.fold}
-        meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state()}
+        arrays |= {k: v.numpy() for k, v in self.state.items()} | {"fold": self.fold}
+        meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state(),
+                "rollbacks": self.rollbacks, "best": self.best, "ended": self.ended}
         # a twin goes on from the last unpainted state, however late it is asked for
-        save_checkpoint(self.folder, self.step, arrays, meta, spare=None if self.painted is None else self.painted - 1)
+        needed = [self.step] if self.painted is None else [self.step, self.painted - 1]
+        spare = {*needed, *(safe_step(n, self.config.checkpoint_every) for n in needed)}
+        save_checkpoint(self.folder, self.step, arrays, meta, spare=spare)
         self.saved = self.step
         if len(self.atlas):
             self.atlas.save_npz(self.folder.atlas)
@@ -165,7 +188,8 @@ class Trainer:
         Raises
         ------
         RunError
-            The loss is no longer finite, a recomputed row departs from the recorded one, or the disk refuses.
+            The loss is not finite again after `ROLLBACKS` ways back, a recomputed row
+            departs from the recorded one, or the disk refuses.
         """
         log.info("run %s on %s (%s), from step %d", self.folder.id, self.config.backend, self.backend_reason, self.step)
         heart = Heartbeat(self.folder)
@@ -175,22 +199,23 @@ class Trainer:
                 for chart in self.atlas:
                     self._show(chart)
                 if self.fresh:
-                    self._emit_validation()
+                    self._validate()
                     self._write_sample()
                 first = self.step + WARM_STEPS
-                while self.step < self.until and not self.interrupted:
+                while self.step < self.until and not self.interrupted and not self.ended:
                     if not self._boundary(self.step + 1, heart):
                         break
                     if self.trace_steps and self.step == first:
                         Trace(self.backend).start()
                     self._train_step()
+                    self._look_back()
                     if self.fresh and self.step == 1:
                         self._record_tuned()
                     if self.step == first + self.trace_steps:
                         self._write_trace()
                     heart.beat(self.step)
                 self._write_trace()  # of a run that was shorter
-                state = "finished" if self.step >= self.config.steps else "stopped"
+                state = "finished" if self.step >= self.config.steps or self.ended else "stopped"
                 self._checkpoint()
         except BaseException:
             heart.beat(self.step, "failed")
@@ -238,7 +263,7 @@ class Trainer:
     def _take(self, record: Row) -> None:
         """One input. The log is open to every writer, so nothing in it is trusted: what is malformed is refused."""
         if record.get("kind") == "patch":
-            _push(self.scheduler, self.frame, record)
+            push(self.scheduler, self.frame, record)
         elif record.get("kind") == "rate":
             scale = record.get("scale")
             if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
@@ -251,20 +276,25 @@ class Trainer:
         look = n % self.config.field_every == 0
         tokens = self._batch(n)
         self.backend.memory.restart()
-        loss, grads, seen = self._gradients(tokens, look)
+        loss, grads, seen = loss_and_gradients(self.model, self.parameters, tokens, self.config, self.frame,
+                                               gains(self.fold), look)
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
-        rate = self.schedule.rate(self.step) * self.rate_scale
-        self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        rate = self.schedule.rate(self.step) * self.rate_scale * 0.5**self.rollbacks
+        parameters, state = self.optimiser.step(self.parameters, clipped, self.state, rate, n)
         del clipped
         self.backend.flush()
         value = float(loss)
-        if not math.isfinite(value):
-            raise RunError(f"the loss became {value} at step {n}: start again with a learning rate below "
-                           f"{self.config.rate}")
+        for name, number in (("loss", value), ("gradient's norm", float(norm))):
+            if not math.isfinite(number):
+                self._roll_back(n, f"the {name} became {number}")
+                return
+        self.parameters, self.state = parameters, state
         self.step = n
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
+        if "factor" in state:
+            row["rate_factor"] = float(state["factor"])
         if look:
             charts, found = readings.look(self.frame, n, *seen)
             row |= found
@@ -273,36 +303,49 @@ class Trainer:
                 self._show(chart)
         if n % self.config.digest_every == 0 or n == self.config.steps:
             row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
-                             "optimiser": digest({k: v.numpy() for k, v in self.moments.items()})}
+                             "optimiser": digest({k: v.numpy() for k, v in self.state.items()})}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
                            "characters_per_second": tokens[:, 1:].size / seconds, **readings.memory(self.backend),
                            **({"residency": self.backend.residency()} if look else {})}
         self._emit(row)
-        if n % self.config.evaluate_every == 0 or n == self.config.steps:
-            self._emit_validation()
-        if n % self.config.sample_every == 0 or n == self.config.steps:
+
+    def _look_back(self) -> None:
+        """What is due after a step: validation, a sample, a checkpoint."""
+        n, c = self.step, self.config
+        if n % c.checkpoint_every == 0 and not all(np.isfinite(p.numpy()).all() for p in self.parameters.values()):
+            self._roll_back(n, "a parameter stopped being finite")
+        if n % c.evaluate_every == 0 or n == c.steps:
+            self._validate()
+        if n % c.sample_every == 0 or n == c.steps or self.ended:
             self._write_sample()
-        if n % self.config.checkpoint_every == 0:
+        if n % c.checkpoint_every == 0:
             self._checkpoint()
 
-    def _gradients(self, tokens: NDArray[np.int32], look: bool) -> tuple[Array, dict[str, Array], list[Array]]:
-        """Loss, its gradients, and for a look activation and gradient at the tap.
-
-        The tape ends here: with it every activation would live until the end of the step, not until its last reader.
-        """
-        c = self.config
-        x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]), self.model.initial_state(c.batch),
-                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute)
-        loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
-        grads = grad(loss, [*self.parameters.values(), *([tapped] if look else [])])
-        named = dict(zip(self.parameters, grads, strict=False))
-        return loss.detach(), named, [tapped.detach(), grads[-1]] if look else []
+    def _roll_back(self, step: int, what: str) -> None:
+        """Go back to the last safe state with half the learning rate, and say where things went wrong."""
+        origin = find_origin(self.backend, self.model, self.parameters, self._batch(step), self.config, self.frame,
+                             gains(self.fold), self.optimiser)
+        why = f"{what} at step {step}, " + (f"first not finite: {origin}" if origin else "but not when it was repeated")
+        if self.rollbacks == ROLLBACKS:
+            raise RunError(f"{why}; the run went back {ROLLBACKS} times with half the learning rate each, so it ends "
+                           f"here: start again with a rate below {self.config.rate * 0.5**ROLLBACKS:g}")
+        to = safe_step(step - 1, self.config.checkpoint_every)
+        path = checkpoint_path(self.folder, to) if to else None
+        if path and not path.exists():
+            raise RunError(f"{why}; the checkpoint of step {to} to go back to is not there: start a new run")
+        self._load(path)
+        self.step, self.rollbacks = step, self.rollbacks + 1
+        log.warning("%s; back to the state of step %d with half the learning rate", why, to)
+        found = asdict(origin) if origin else {}
+        self.applied.emit({"step": step, "seq": [], "fold": {"atlas": self.scheduler.fold("atlas").to_record()},
+                           "rollback": {"to": to, "rate_factor": 0.5**self.rollbacks, "reason": what, **found}})
 
     def _batch(self, step: int) -> NDArray[np.int32]:
-        """Windows [N, T + 1] at random places of the training part."""
+        """Windows [accumulate * N, T + 1] at random places of the training part."""
         c = self.config
-        starts = self.random.choice_offsets(BATCH_STREAM, step, c.batch, len(self.corpus.train) - c.window)
+        count, places = c.accumulate * c.batch, len(self.corpus.train) - c.window
+        starts = self.random.choice_offsets(BATCH_STREAM, step, count, places)
         return np.stack([self.corpus.train[s : s + c.window + 1] for s in starts.astype(np.int64)]).astype(np.int32)
 
     def _record_tuned(self) -> None:
@@ -329,37 +372,27 @@ class Trainer:
         if self.on_row is not None:
             self.on_row(row)
 
-    def _emit_validation(self) -> None:
-        self._emit(readings.validation(self.model, self.parameters, self.corpus, self.config, self.step))
+    def _validate(self) -> None:
+        """Held-out loss: keep the best parameters, end the run where patience does, and score the whole at the end."""
+        row = readings.validation(self.model, self.parameters, self.corpus, self.config, self.step)
+        if self.step < self.config.steps:
+            self._emit(row)
+        if math.isfinite(row["bits"]) and (self.best is None or row["bits"] < self.best[1]):
+            self.best = self.step, row["bits"]
+            if self.step:
+                save_best(self.folder, self.step, {f"p.{k}": v.numpy() for k, v in self.parameters.items()},
+                          {"step": self.step, "bits": row["bits"]})
+        since = self.best[0] if self.best else 0
+        worse = (self.step - since) // self.config.evaluate_every
+        if 0 < self.config.patience <= worse and self.step < self.config.steps:
+            self.ended = f"no better validation loss in {worse} evaluations since step {since}"
+            log.info("run %s ends at step %d: %s", self.folder.id, self.step, self.ended)
+        if self.ended or self.step == self.config.steps:
+            final = readings.final(self.model, self.parameters, self.corpus, self.config, self.step)
+            self._emit(final | ({"reason": self.ended} if self.ended else {}))
 
     def _write_sample(self) -> None:
         readings.write_sample(self.folder, self.model, self.parameters, self.corpus, self.config, self.step)
-
-
-def first_painted(script: Mapping[int, list[Row]], frame: ZFrame) -> int | None:
-    """The first step at which a painted layer steers, None where none does; one that is refused never does."""
-    trial = _scheduler(frame, 1)
-    for step in sorted(script):
-        for record in script[step]:
-            if record.get("kind") == "patch":
-                with suppress(PatchError):
-                    _push(trial, frame, record)
-                    return step
-    return None
-
-
-def _scheduler(frame: ZFrame, capacity: int) -> Scheduler:
-    """The charts that steer training."""
-    return Scheduler({"atlas": (frame.bands, frame.sheets)}, capacity)
-
-
-def _push(scheduler: Scheduler, frame: ZFrame, record: Row) -> None:
-    """Offer a recorded layer."""
-    patch = Patch.from_record(record)
-    if patch.frame != frame.signature():
-        raise PatchError(f"the patch was painted on frame {patch.frame[:12]}, the run has {frame.signature()[:12]}: "
-                         "repaint it")
-    scheduler.push(patch)
 
 
 def open_corpus(record: Row) -> Corpus:
@@ -377,16 +410,27 @@ def open_corpus(record: Row) -> Corpus:
     return corpus
 
 
-def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
-    """Model, parameters, corpus and step of a run's newest checkpoint, on the current backend."""
+def load_model(folder: RunFolder, checkpoint: str = "latest") -> tuple[Any, dict[str, Array], Corpus, int]:
+    """Model, parameters, corpus and step of a run's latest or best checkpoint, on the current backend.
+
+    Raises
+    ------
+    RunError
+        There is no such checkpoint.
+    """
+    if checkpoint not in ("latest", "best"):
+        raise RunError(f"checkpoint {checkpoint!r} is unknown: choose latest or best")
     record = folder.read_config()
-    path, _ = latest_checkpoint(folder)
+    path = latest_checkpoint(folder)[0] if checkpoint == "latest" else folder.best
     if path is None:
         raise RunError(f"run {folder.id} has no checkpoint yet: it writes one every {record['checkpoint_every']} steps "
                        "and when it stops")
+    if not path.exists():
+        raise RunError(f"run {folder.id} has no best checkpoint yet: it writes one when a validation loss, every "
+                       f"{record['evaluate_every']} steps, is better than all before")
     arrays, meta = load_checkpoint(path)
     corpus = open_corpus(record)
-    parameters = {k[2:]: asarray(v) for k, v in arrays.items() if k.startswith("p.")}
+    parameters = {k: asarray(v) for k, v in parameters_of(arrays).items()}
     return RunConfig.from_json(record).build(corpus), parameters, corpus, meta["step"]
 
 

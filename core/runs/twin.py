@@ -12,11 +12,11 @@ from pathlib import Path
 from core.atlas import ZAtlas
 from core.errors import RunError
 from core.frame import ZFrame
-from core.runs.checkpoint import latest_checkpoint, load_checkpoint
+from core.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint, safe_step
 from core.runs.events import Inputs, Row
 from core.runs.journal import Follower, encode_record, io_error
+from core.runs.steering import first_painted
 from core.runs.store import RunFolder, RunStore, write_atomic
-from core.runs.trainer import first_painted
 
 LEFT_OUT = ("patch", "pause", "resume", "stop", "save")  # paint, and what leaves no trace in the rows
 _SAMPLE = re.compile(r"step-(\d{8,})\.(txt|bits\.json)")
@@ -71,8 +71,10 @@ def _make(folder: RunFolder) -> RunFolder:
         while (root / twin.id).exists():
             twin = RunStore(beside).create(settings)
         _copy_history(folder, twin, inputs.script, step)
-        if checkpoint is not None:
-            write_atomic(twin.checkpoints / checkpoint.name, checkpoint.read_bytes())
+        safe = checkpoint_path(folder, safe_step(step, config["checkpoint_every"]))  # to go back to
+        for path in {checkpoint, safe} if checkpoint else ():
+            if path.exists():
+                write_atomic(twin.checkpoints / path.name, path.read_bytes())
         return RunFolder(twin.path.rename(root / twin.id))
 
 
@@ -84,7 +86,7 @@ def _copy_history(folder: RunFolder, twin: RunFolder, script: dict[int, list[Row
                          (r["step"] in steps if r.get("kind") == "boundary" else r["seq"] in kept)])
     applied = []
     for row in _read(folder.applied):
-        if row["step"] <= step and kept.intersection(row["seq"]):
+        if row["step"] <= step and ("rollback" in row or kept.intersection(row["seq"])):
             refused = [r for r in row.pop("rejected", []) if r["seq"] in kept]
             applied.append(row | {"seq": [s for s in row["seq"] if s in kept]}
                            | ({"rejected": refused} if refused else {}))

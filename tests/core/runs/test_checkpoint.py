@@ -102,9 +102,9 @@ def test_the_newest_stay(folder):
 
 def test_a_spared_step_stays_beside_the_newest(folder):
     for step in (2, 4, 6, 8, 10):
-        save_checkpoint(folder, step, {"a": np.zeros(1)}, {}, keep=2, spare=4)
+        save_checkpoint(folder, step, {"a": np.zeros(1)}, {}, keep=2, spare=(4,))
     assert sorted(os.listdir(folder.checkpoints)) == [f"step-000000{step}.safetensors" for step in ("04", "08", "10")]
-    save_checkpoint(folder, 12, {"a": np.zeros(1)}, {}, keep=2, spare=12)  # a new one counts among the newest
+    save_checkpoint(folder, 12, {"a": np.zeros(1)}, {}, keep=2, spare=(12,))  # a new one counts among the newest
     assert sorted(os.listdir(folder.checkpoints)) == ["step-00000010.safetensors", "step-00000012.safetensors"]
 
 

@@ -128,7 +128,7 @@ def test_kills_lose_nothing_and_resume_equals_the_uninterrupted_run(make_run: Ma
 def test_resume_from_an_older_checkpoint_or_none_meets_the_rows(make_run: Make, gone: str) -> None:
     folder = make_run()
     run(folder, {5: lambda: paint(folder, LAYER)}, until=20)
-    paths = sorted(folder.checkpoints.glob("*.safetensors"))
+    paths = sorted(folder.checkpoints.glob("step-*.safetensors"))
     for path in paths if gone == "all" else paths[-1:]:
         path.unlink()
     trainer = Trainer(folder)

@@ -138,9 +138,9 @@ def test_a_save_whose_boundary_was_logged_before_the_process_died_is_still_made(
     output = process.communicate(timeout=120)[0].decode()
     assert process.returncode == -signal.SIGKILL, output
     assert "boundary" in {r["kind"] for r in read_records(folder.inputs)[0]}
-    assert not list(folder.checkpoints.glob("*.safetensors"))
+    assert not list(folder.checkpoints.glob("step-*.safetensors"))
     run(folder, until=3)
-    assert sorted(p.name for p in folder.checkpoints.glob("*.safetensors")) == ["step-00000000.safetensors",
+    assert sorted(p.name for p in folder.checkpoints.glob("step-*.safetensors")) == ["step-00000000.safetensors",
                                                                                 "step-00000003.safetensors"]
     checkpoint(folder, 3).unlink()
     run(folder)  # from step 0, whose rows are there already

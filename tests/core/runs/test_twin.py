@@ -162,8 +162,8 @@ def test_the_last_unpainted_state_stays_whatever_comes_after(make_run: Make) -> 
     assert process.returncode == -signal.SIGKILL, output
     paint(painted, -LAYER)
     run(painted)
-    kept = sorted(int(p.stem.split("-")[1]) for p in painted.checkpoints.glob("*.safetensors"))
-    assert kept == [11, 36, 38, 40]
+    kept = sorted(int(p.stem.split("-")[1]) for p in painted.checkpoints.glob("step-*.safetensors"))
+    assert kept == [10, 11, 36, 38, 40]  # 10: where the twin would go back to
     assert checkpoint(painted, 11).read_bytes() == whole
     assert replay(painted).verdict == "equal"
     twin = make_twin(painted)
@@ -181,7 +181,7 @@ def test_killed_while_it_keeps_the_unpainted_state_it_keeps_it_when_it_goes_on(m
     process = start(painted, "checkpoint.half:1")
     output = process.communicate(timeout=120)[0].decode()
     assert process.returncode == -signal.SIGKILL, output
-    assert not list(painted.checkpoints.glob("*.safetensors"))
+    assert not list(painted.checkpoints.glob("step-*.safetensors"))
     run(make_twin(painted))  # from the seed too
     run(painted)
     late = make_twin(painted)
@@ -195,8 +195,8 @@ def test_killed_while_it_keeps_the_unpainted_state_it_keeps_it_when_it_goes_on(m
 def test_a_save_and_a_patch_at_one_boundary_are_one_checkpoint_and_it_stays(make_run: Make) -> None:
     painted = make_run(checkpoint_every=2)
     run(painted, {5: lambda: (send(painted, "save"), paint(painted, LAYER))})
-    kept = sorted(int(p.stem.split("-")[1]) for p in painted.checkpoints.glob("*.safetensors"))
-    assert kept == [5, 20, 22, 24]
+    kept = sorted(int(p.stem.split("-")[1]) for p in painted.checkpoints.glob("step-*.safetensors"))
+    assert kept == [4, 5, 20, 22, 24]
 
 
 def test_nothing_painted_no_twin(make_run: Make) -> None:
