@@ -120,6 +120,8 @@ export class Form {
     const fields = this.form.elements
     fields.model.replaceChildren(...options(Object.keys(choices.models)))
     fields.backend.replaceChildren(...options(choices.backends))
+    fields.optimiser.replaceChildren(...options(choices.optimisers))
+    fields.schedule.replaceChildren(...options(choices.schedules))
     this.sizes(choices.first.preset)
     if (!fields.paths.value) {
       fields.paths.value = choices.first.paths.join(", ")
@@ -127,7 +129,7 @@ export class Form {
     }
     if (!fields.steps.value) fields.steps.value = choices.first.steps
     this.hint()
-    for (const node of [fields.preset, fields.model, fields.backend, $("run-start")]) node.disabled = false
+    for (const node of [fields.preset, fields.model, fields.backend, fields.optimiser, fields.schedule, $("run-start")]) node.disabled = false
     $("run-wait").hidden = true
   }
 
@@ -163,7 +165,8 @@ export class Form {
     $("run-start").disabled = true
     try {
       const {queued} = await this.ask("start", {paths: fields.paths.value.split(",").map((p) => p.trim()).filter(Boolean), model: fields.model.value,
-        preset: fields.preset.value, backend: fields.backend.value, seed: Number(fields.seed.value), ...(steps ? {steps: Number(steps)} : {})})
+        preset: fields.preset.value, backend: fields.backend.value, seed: Number(fields.seed.value), optimiser: fields.optimiser.value,
+        schedule: fields.schedule.value, accumulate: Number(fields.accumulate.value), patience: Number(fields.patience.value), ...(steps ? {steps: Number(steps)} : {})})
       this.dialog.close()
       this.started(queued)
     } catch (error) {

@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from core.errors import ZSpaceError
 from core.generate import Sampling, generate
 from core.nn.families import FAMILIES
+from core.optim import OPTIMISERS, SHAPES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
@@ -92,6 +93,16 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    optimiser: Annotated[str, typer.Option(help=f"{', '.join(OPTIMISERS)}.")] = "adam",
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate; the preset's own, for the optimiser, by "
+                                               "default.")] = None,
+    schedule: Annotated[str, typer.Option(help=f"Of the rate, after a warm-up: {', '.join(SHAPES)}.")] = "linear",
+    accumulate: Annotated[int, typer.Option(help="Batches whose gradients make one step: a larger batch in the memory "
+                                            "of one.")] = 1,
+    patience: Annotated[int, typer.Option(help="End after so many validation losses in a row without a better one; 0: "
+                                          "never.")] = 0,
+    storage: Annotated[str, typer.Option(help="float32, or float16 to keep activations for the backward pass in half "
+                                         "the memory.")] = "float32",
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
@@ -102,7 +113,9 @@ def train(
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
+        optimiser=optimiser, schedule=schedule, accumulate=accumulate, patience=patience, storage=storage,
+        **({} if rate is None else {"rate": rate}))
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
@@ -170,7 +183,8 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
     elif state == "stopped":
         out.print(f"stopped at step {trainer.step:,}; go on with: zspace resume {folder.id}")
     else:
-        out.print(f"finished; listen to it with: zspace sample {folder.id}")
+        why = f" at step {trainer.step:,}: {trainer.ended}" if trainer.ended else ""
+        out.print(f"finished{why}; listen to it with: zspace sample {folder.id}")
 
 
 @app.command()
@@ -186,12 +200,13 @@ def sample(
     desire: Annotated[str, typer.Option(help="Wanted characters and scores, such as 'e=1,z=-2'.")] = "",
     strength: Annotated[float, typer.Option(min=0, help="Largest tilt towards the desire.")] = 1.0,
     budget: Annotated[float, typer.Option(min=0, help="Largest KL divergence of the tilt, nats a character.")] = 0.1,
+    checkpoint: Annotated[str, typer.Option(help="latest, or best: that of the best validation loss.")] = "latest",
     runs: Runs = DEFAULT_RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Let a run's newest checkpoint continue a prompt; every step is recorded under generations/."""
+    """Let a run's latest or best checkpoint continue a prompt; every step is recorded under generations/."""
     folder = RunStore(runs).open(run)
-    model, parameters, corpus, step = load_model(folder)
+    model, parameters, corpus, step = load_model(folder, checkpoint)
     scores = _parse_desire(desire, corpus.vocabulary) if desire else None
     how = Sampling(temperature, top_k, top_p, scores, strength, budget)
     text = []

@@ -20,6 +20,7 @@ from core.backends import available
 from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.families import FAMILIES, PRESETS
+from core.optim import OPTIMISERS, SHAPES
 from core.runs import compare as comparison
 from core.runs.config import TRAINING
 from core.runs.control import Painter, send
@@ -83,11 +84,14 @@ class Controller:
 
     def start(self, ask: Answer) -> Answer:
         """Queue a new run."""
-        _only(ask, "paths", "preset", "model", "backend", "seed", "steps")
+        _only(ask, "paths", "preset", "model", "backend", "seed", "steps", "optimiser", "schedule", "accumulate",
+              "patience")
         paths = _list_of_text(ask, "paths")
         chosen: Answer = {"paths": [str(self.inside(p)) for p in paths], "preset": _text(ask, "preset", "tiny"),
                           "model": _text(ask, "model", "rnn"), "backend": _text(ask, "backend", "auto"),
-                          "seed": _whole(ask, "seed", 0), "steps": _whole(ask, "steps", None)}
+                          "seed": _whole(ask, "seed", 0), "steps": _whole(ask, "steps", None),
+                          "optimiser": _text(ask, "optimiser", "adam"), "schedule": _text(ask, "schedule", "linear"),
+                          "accumulate": _whole(ask, "accumulate", 1), "patience": _whole(ask, "patience", 0)}
         number = self.queue.add(_with_defaults(chosen))
         self.queue.ensure_worker()
         return {"queued": number}
@@ -219,6 +223,7 @@ class Controller:
         return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
                              "steps": TRAINING[name][3]} for name in PRESETS],
                 "models": {name: family.presets for name, family in FAMILIES.items()},
+                "optimisers": list(OPTIMISERS), "schedules": list(SHAPES),
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 
 

@@ -224,8 +224,8 @@ class RunWatch:
             "status": status, "step": self.step, "updated": self.updated or None, "saved": self.saved,
             "beat": None if beat is None else beat["time"],
             "step_seconds": statistics.median(seconds) if seconds else None,
-            "characters_per_second": (self.record["batch"] * self.record["window"] / statistics.median(seconds)
-                                      if seconds else None),
+            "characters_per_second": (self.record["batch"] * self.record.get("accumulate", 1) * self.record["window"]
+                                      / statistics.median(seconds) if seconds else None),
             "seconds_left": per_step * left if per_step is not None and status in ("running", "paused") else None,
             "streams": self._streams(),
         }

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from core.backends import open_backend
 from core.bench import CASES
 from core.bench import runner as bench_runner
+from core.runs.store import RunStore
 from core.tuning import key, tuned
 from workbench.cli import app
 from workbench.doctor import examine
@@ -65,6 +66,33 @@ def test_train_reports_a_finished_run_that_learned(trained: dict[str, Any]) -> N
     assert trained["status"] == "finished"
     assert trained["step"] == trained["steps"] == 30
     assert trained["final"] < trained["baselines"]["unigram"] < 5
+
+
+def test_how_it_trains_is_asked_for_and_recorded(place: Path) -> None:
+    asked = {"optimiser": "hypergrad", "schedule": "constant", "accumulate": 2, "patience": 1, "rate": 0.002,
+             "storage": "float16"}
+    words = [str(word) for name, value in asked.items() for word in (f"--{name}", value)]
+    run = zspace(place, "train", str(place / "texts"), "--steps", "2", *words)["run"]
+    record = RunStore(place / "runs").open(run).read_config()
+    assert {name: record[name] for name in asked} == asked
+
+
+def test_a_run_that_learns_nothing_ends_early_and_says_why(place: Path) -> None:
+    result = runner.invoke(app, ["train", str(place / "texts"), "--steps", "150", "--rate", "5", "--patience", "1",
+                                 "--runs", str(place / "impatient")])
+    assert result.exit_code == 0, result.output
+    assert "finished at step 50: no better validation loss in 1 evaluations since step 0" in " ".join(
+        result.output.split())
+    run = RunStore(place / "impatient").list()[0].id
+    again = runner.invoke(app, ["sample", run, "--checkpoint", "best", "--runs", str(place / "impatient")])
+    assert "has no best checkpoint yet" in " ".join(again.output.split())
+
+
+def test_the_best_checkpoint_can_be_listened_to(place: Path, trained: dict[str, Any]) -> None:
+    best, latest = (zspace(place, "sample", trained["run"], "--length", "20", "--checkpoint", which)["text"]
+                    for which in ("best", "latest"))
+    assert best == latest  # the last state is the best
+    assert "choose latest or best" in fails(place, "sample", trained["run"], "--checkpoint", "first")
 
 
 def test_sample_is_seeded_recorded_and_tilted_by_desire(place: Path, trained: dict[str, Any]) -> None:

@@ -28,11 +28,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quiet")
 def test_a_run_is_queued_with_what_was_asked(texts: Path, tmp_path: Path) -> None:
     controller = Controller(tmp_path / "runs", texts)
-    number = controller.start({"paths": ["tide"], "preset": "small", "seed": 3, "steps": 12})["queued"]
+    number = controller.start({"paths": ["tide"], "preset": "small", "seed": 3, "steps": 12, "optimiser": "hypergrad",
+                               "schedule": "cosine", "accumulate": 2, "patience": 5})["queued"]
     item = next(i for i in controller.queue.items() if i.id == number)
     assert item.settings is not None
-    assert {k: item.settings[k] for k in ("preset", "seed", "steps", "backend")} == {
-        "preset": "small", "seed": 3, "steps": 12, "backend": "auto"}
+    asked = {k: item.settings[k] for k in ("preset", "seed", "steps", "backend", "optimiser", "schedule", "accumulate",
+                                           "patience")}
+    assert asked == {"preset": "small", "seed": 3, "steps": 12, "backend": "auto", "optimiser": "hypergrad",
+                     "schedule": "cosine", "accumulate": 2, "patience": 5}
     assert item.settings["paths"] == [str(texts / "tide")]
 
 
@@ -56,6 +59,12 @@ def test_a_run_is_queued_with_what_was_asked(texts: Path, tmp_path: Path) -> Non
     ({"paths": ["tide"], "seed": True}, "seed is True"),
     ({"paths": ["tide"], "steps": 0}, "steps is 0"),
     ({"paths": ["tide"], "steps": 1.5}, "steps is 1.5"),
+    ({"paths": ["tide"], "optimiser": "sgd"}, "optimiser 'sgd' is unknown"),
+    ({"paths": ["tide"], "optimiser": {}}, "optimiser is {}: give a text"),
+    ({"paths": ["tide"], "schedule": 3}, "schedule is 3: give a text"),
+    ({"paths": ["tide"], "accumulate": "4"}, "accumulate is '4'"),
+    ({"paths": ["tide"], "accumulate": 0}, "accumulate is 0: it must be above 0"),
+    ({"paths": ["tide"], "patience": -1}, "patience is -1"),
     ({"paths": ["tide"], "clip": 3}, "'clip' is no part of this command"),
 ])
 def test_a_bad_wish_is_refused_in_one_sentence_and_nothing_is_queued(texts: Path, tmp_path: Path, ask: dict[str, Any],
