@@ -94,6 +94,8 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
+    dropout: Annotated[float, typer.Option(help="Share of activations that training loses at random: some helps where "
+                                           "the text is read many times.")] = 0.0,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
     trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
@@ -102,7 +104,8 @@ def train(
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
+        dropout=dropout)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:

@@ -45,6 +45,8 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    dropout : float
+        Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
     """
 
     paths: tuple[str, ...]
@@ -66,6 +68,7 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    dropout: float = 0.0
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -91,7 +94,9 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.type == "bool" and type(value) is not bool:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
-            if field.name not in ("seed", "recompute") and isinstance(value, (int, float)) and not value > 0:
+            if field.name == "dropout" and not 0 <= value < 1:
+                raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
+            if field.name not in ("seed", "recompute", "dropout") and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         return config
 

@@ -28,6 +28,7 @@ from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.functions import cross_entropy
+from core.nn.model import Dropout
 from core.optim import Adam, Schedule, clip_by_norm
 from core.random import Philox
 from core.runs import readings
@@ -251,7 +252,7 @@ class Trainer:
         look = n % self.config.field_every == 0
         tokens = self._batch(n)
         self.backend.memory.restart()
-        loss, grads, seen = self._gradients(tokens, look)
+        loss, grads, seen = self._gradients(tokens, look, n)
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
@@ -286,14 +287,16 @@ class Trainer:
         if n % self.config.checkpoint_every == 0:
             self._checkpoint()
 
-    def _gradients(self, tokens: NDArray[np.int32], look: bool) -> tuple[Array, dict[str, Array], list[Array]]:
+    def _gradients(self, tokens: NDArray[np.int32], look: bool, n: int) -> tuple[Array, dict[str, Array], list[Array]]:
         """Loss, its gradients, and for a look activation and gradient at the tap.
 
         The tape ends here: with it every activation would live until the end of the step, not until its last reader.
         """
         c = self.config
+        lose = Dropout(c.dropout, c.seed, n) if c.dropout else None
         x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]), self.model.initial_state(c.batch),
-                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute)
+                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute,
+                                         lose=lose)
         loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
         grads = grad(loss, [*self.parameters.values(), *([tapped] if look else [])])
         named = dict(zip(self.parameters, grads, strict=False))
