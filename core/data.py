@@ -1,4 +1,4 @@
-"""Text to learn from: reading a person's files, the vocabulary, the split, and what simple compressors make of it.
+"""Text to learn from: reading a person's files, the vocabulary and the split.
 
 Every file passes through memory in chunks, several times: once to check and count it, once for the vocabulary, once
 to encode it. The symbols of a large corpus go to a file in the user's cache folder and are memory-mapped.
@@ -10,7 +10,6 @@ import codecs
 import glob
 import hashlib
 import json
-import lzma
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from core.errors import CorpusError
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 SUFFIXES = (".txt", ".md")
 SEPARATOR = "\n\n"
-SMOOTHING = 0.1
 IN_MEMORY_BYTES = 200_000_000
 CHUNK_BYTES = 1 << 24
 CHUNK_SYMBOLS = 1 << 22
@@ -160,40 +158,10 @@ def read_corpus(
     return Corpus(tuple(files), digest, vocabulary, train, rest, tuple(notes))
 
 
-def unigram_bpc(corpus: Corpus) -> float:
-    """Bits per validation character under the training part's smoothed character frequencies.
-
-    p(j) = (n_j + k) / (n + k V), k = `SMOOTHING`, V the size of the vocabulary.
-    """
-    size = len(corpus.vocabulary)
-    counts = _counts(corpus.train, size)
-    probability = (counts + SMOOTHING) / (counts.sum() + SMOOTHING * size)
-    return float(-_counts(corpus.validation, size) @ np.log2(probability) / corpus.validation.size)
-
-
-def bigram_bpc(corpus: Corpus) -> float:
-    """Bits per validation character, each given the one before, under smoothed pair frequencies of the training part.
-
-    p(j | i) = (n_ij + k) / (n_i + k V), k = `SMOOTHING`, n_i = sum_j n_ij; the first is given training's last.
-    """
-    size = len(corpus.vocabulary)
-    trained = _pair_counts(corpus.train, size)
-    wanted = _pair_counts(np.concatenate([corpus.train[-1:], corpus.validation]), size)
-    # log2(n_ij + k) = log2 k + log2(1 + n_ij / k), and the second term is zero, hence sparse, where n_ij is
-    gain = trained.astype(np.float64)
-    gain.data = np.log2(1 + gain.data / SMOOTHING)
-    spent = wanted.sum(axis=1) @ np.log2(trained.sum(axis=1) + SMOOTHING * size)
-    bits = spent - corpus.validation.size * np.log2(SMOOTHING) - wanted.multiply(gain).sum()
-    return float(bits / corpus.validation.size)
-
-
-def xz_bpc(corpus: Corpus) -> float:
-    """Bits per validation character that xz needs beyond the training part, 8 (|xz(all)| - |xz(train)|) / n.
-
-    xz's default preset (6, a dictionary of 8 MiB); the text goes in as UTF-8, unknown characters as U+FFFD.
-    """
-    extra = _xz_bytes(corpus, [corpus.train, corpus.validation]) - _xz_bytes(corpus, [corpus.train])
-    return 8 * extra / corpus.validation.size
+def chunks(symbols: Symbols, overlap: int = 0) -> Iterator[Symbols]:
+    """Slices of a long array; each also holds the `overlap` first symbols of the next."""
+    for start in range(0, max(symbols.size - overlap, 0), CHUNK_SYMBOLS):
+        yield symbols[start : start + CHUNK_SYMBOLS + overlap]
 
 
 def find_texts(path: str | Path) -> list[tuple[str, Path]]:
@@ -362,38 +330,3 @@ def _cached(parts: Iterator[Symbols], path: Path, dtype: np.dtype[Any]) -> Symbo
 def _cache_folder() -> Path:
     """The user's cache folder for this project (XDG base directories)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zspace"
-
-
-def _chunks(symbols: Symbols, overlap: int = 0) -> Iterator[Symbols]:
-    """Slices of a long array; each also holds the `overlap` first symbols of the next."""
-    for start in range(0, max(symbols.size - overlap, 0), CHUNK_SYMBOLS):
-        yield symbols[start : start + CHUNK_SYMBOLS + overlap]
-
-
-def _counts(symbols: Symbols, size: int) -> NDArray[np.int64]:
-    """How often each symbol occurs."""
-    counts = np.zeros(size, dtype=np.int64)
-    for chunk in _chunks(symbols):
-        counts += np.bincount(chunk, minlength=size)
-    return counts
-
-
-def _pair_counts(symbols: Symbols, size: int) -> Any:
-    """How often symbol j follows symbol i, as a sparse [size, size] array."""
-    from scipy import sparse
-
-    counts = sparse.csr_array((size, size), dtype=np.int64)
-    for chunk in _chunks(symbols, overlap=1):
-        places = (chunk[:-1].astype(np.int32), chunk[1:].astype(np.int32))
-        counts += sparse.coo_array((np.ones(chunk.size - 1, dtype=np.int64), places), shape=(size, size)).tocsr()
-    return counts
-
-
-def _xz_bytes(corpus: Corpus, parts: Sequence[Symbols]) -> int:
-    """Size of some parts of the corpus, compressed one after the other as UTF-8."""
-    compressor = lzma.LZMACompressor()
-    size = 0
-    for part in parts:
-        for chunk in _chunks(part):
-            size += len(compressor.compress(corpus.decode(chunk).encode()))
-    return size + len(compressor.flush())

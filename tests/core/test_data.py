@@ -1,12 +1,9 @@
-"""Reading a person's text, and baselines against plain counting."""
+"""Reading a person's text."""
 
 from __future__ import annotations
 
-import collections
 import hashlib
-import itertools
 import json
-import lzma
 import math
 import os
 from pathlib import Path
@@ -15,7 +12,8 @@ import numpy as np
 import pytest
 
 import core.data
-from core.data import bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+from core.baselines import baselines
+from core.data import read_corpus
 from core.errors import CorpusError
 
 POEM = "The wren, the wren, the king of all birds,\nSt. Stephen's day was caught in the furze.\n" * 6
@@ -219,10 +217,9 @@ def test_a_large_text_is_mapped_from_the_cache_and_equal(tmp_path, monkeypatch):
     assert large.train.dtype == small.train.dtype
     (cached,) = os.listdir(tmp_path / "cache")
     assert (tmp_path / "cache" / cached).stat().st_size == small.train.size + small.validation.size
-    baselines = (unigram_bpc, bigram_bpc, xz_bpc)
-    expected = [baseline(small) for baseline in baselines]
+    expected = baselines(small)
     monkeypatch.setattr(core.data, "CHUNK_SYMBOLS", 97)
-    assert [baseline(large) for baseline in baselines] == pytest.approx(expected, rel=1e-12)
+    assert baselines(large) == pytest.approx(expected, rel=1e-12)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     read_corpus(tmp_path / "text", in_memory_bytes=1000)
     assert os.listdir(tmp_path / "xdg" / "zspace") == [cached]
@@ -245,54 +242,3 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(core.data, "_vocabulary", meddle)
     with pytest.raises(CorpusError, match=rf"changed while read \({len(POEM)}, then {len(POEM) + 4} "):
         read_corpus(tmp_path)
-
-
-def test_unigram_and_bigram_equal_plain_counting(tmp_path):
-    """Counting with dictionaries, one character after the other."""
-    rng = np.random.default_rng(11)
-    text = "".join(rng.choice(list("abcdé \n"), p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05], size=900)) + "never seen!"
-    write(tmp_path, a__txt=text)
-    corpus = read_corpus(tmp_path)
-    cut = len(text) - int(len(text) * 0.1)
-    known = set(text[:cut])
-    size = len(known) + 1
-    heard = "".join(letter if letter in known else "\ufffd" for letter in text)
-    singles = collections.Counter(heard[:cut])
-    pairs = collections.Counter(itertools.pairwise(heard[:cut]))
-    firsts = collections.Counter(heard[: cut - 1])
-    single_bits = pair_bits = 0.0
-    for index in range(cut, len(text)):
-        before, letter = heard[index - 1], heard[index]
-        single_bits -= math.log2((singles[letter] + 0.1) / (cut + 0.1 * size))
-        pair_bits -= math.log2((pairs[before, letter] + 0.1) / (firsts[before] + 0.1 * size))
-    assert unigram_bpc(corpus) == pytest.approx(single_bits / (len(text) - cut), rel=1e-12)
-    assert bigram_bpc(corpus) == pytest.approx(pair_bits / (len(text) - cut), rel=1e-12)
-
-
-def test_baselines_meet_the_entropy_of_their_source(tmp_path):
-    """A Markov chain of known entropy rate: the bigram reaches it, the unigram the entropy of the stationary law."""
-    rng = np.random.default_rng(2)
-    transition = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.25, 0.25, 0.5]])
-    values, vectors = np.linalg.eig(transition.T)
-    stationary = np.real(vectors[:, np.argmax(values.real)])
-    stationary /= stationary.sum()
-    state, states = 0, []
-    for u in rng.random(200_000):
-        state = int(np.searchsorted(transition[state].cumsum(), u))
-        states.append(state)
-    write(tmp_path, a__txt="".join("abc"[s] for s in states))
-    corpus = read_corpus(tmp_path)
-    entropy = -(stationary * np.log2(stationary)).sum()
-    rate = -(stationary[:, None] * transition * np.log2(transition)).sum()
-    assert unigram_bpc(corpus) == pytest.approx(entropy, abs=0.03)
-    assert bigram_bpc(corpus) == pytest.approx(rate, abs=0.03)
-    assert rate < xz_bpc(corpus) < 8
-
-
-def test_xz_is_the_difference_of_two_compressed_sizes(tmp_path):
-    rng = np.random.default_rng(4)
-    text = " ".join(rng.choice(["wren", "heron", "ouzel", "çığ", "dipper"], size=3000))
-    write(tmp_path, a__txt=text)
-    cut = len(text) - int(len(text) * 0.1)
-    extra = len(lzma.compress(text.encode())) - len(lzma.compress(text[:cut].encode()))
-    assert xz_bpc(read_corpus(tmp_path)) == 8 * extra / (len(text) - cut)
