@@ -91,6 +91,8 @@ def train(
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+    split: Annotated[str, typer.Option(help="What is held out, about a tenth: contiguous (the end of the text) or file "
+                                       "(whole files).")] = "contiguous",
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
@@ -102,7 +104,8 @@ def train(
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
+        split=split)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:

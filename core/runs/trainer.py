@@ -51,12 +51,13 @@ WARM_STEPS = 3  # of this process, before launches are traced: kernels are compi
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
     name, reason = choose(config.backend)
-    corpus = read_corpus(list(config.paths), window=config.window)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
+                   "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
         "baselines": baselines(corpus),
@@ -369,7 +370,8 @@ def open_corpus(record: Row) -> Corpus:
     RunError
         It is no longer the text that the run began with.
     """
-    corpus = read_corpus(list(record["paths"]), window=record["window"])
+    config = RunConfig.from_json(record)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     if corpus.digest != record["corpus"]["digest"]:
         raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
                        "restore it, or start a new run on it")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import core.data
+import core.texts
 from core.baselines import baselines
 from core.data import read_corpus
 from core.errors import CorpusError
@@ -126,7 +127,7 @@ def test_chunks_may_cut_anywhere(tmp_path, monkeypatch, chunk):
     write(tmp_path, a__txt=raw, b__txt="\r\n" * 5 + "ö")
     expected = raw[3:].decode().replace("\r\n", "\n") + "\n\n" + "\n" * 5 + "ö"
     whole = read_corpus(tmp_path)
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", chunk)
     corpus = read_corpus(tmp_path)
     assert "".join(corpus.vocabulary[i] for i in np.concatenate([corpus.train, corpus.validation])) == (
         expected[: corpus.train.size] + expected[corpus.train.size :].replace("ö", "\ufffd")
@@ -146,7 +147,7 @@ def test_chunks_may_cut_anywhere(tmp_path, monkeypatch, chunk):
     ],
 )
 def test_broken_utf8_names_file_and_byte(tmp_path, monkeypatch, chunk, broken, offset):
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", chunk)
     with pytest.raises(UnicodeDecodeError) as plain:  # what the whole-file decoder says
         broken.decode()
     assert plain.value.start == offset
@@ -206,7 +207,7 @@ def test_the_least_length_that_is_named_is_the_least_that_works(tmp_path, valida
 def test_a_large_text_is_mapped_from_the_cache_and_equal(tmp_path, monkeypatch):
     write(tmp_path / "text", a__txt=POEM * 3, b__txt="漢字ä" * 50)
     small = read_corpus(tmp_path / "text")
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", 100)
     large = read_corpus(tmp_path / "text", in_memory_bytes=1000, cache=tmp_path / "cache")
     assert isinstance(large.train, np.memmap)
     assert not isinstance(small.train, np.memmap)
@@ -242,3 +243,61 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(core.data, "_vocabulary", meddle)
     with pytest.raises(CorpusError, match=rf"changed while read \({len(POEM)}, then {len(POEM) + 4} "):
         read_corpus(tmp_path)
+
+
+def texts_of(corpus):
+    """The training and the validation part as text."""
+    return corpus.decode(corpus.train), corpus.decode(corpus.validation)
+
+
+def test_split_by_file_holds_out_whole_files_and_names_them(tmp_path):
+    texts = {f"{letter}.txt": f"{letter}-- " * 25 for letter in "abcdefghij"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    corpus = read_corpus(tmp_path, split="file")
+    least = min(texts, key=lambda name: hashlib.sha256(texts[name].encode()).hexdigest())
+    rest = [name for name in texts if name != least]
+    assert corpus.held_out == (least,)  # a hundred characters of a thousand: exactly the tenth
+    assert [file.name for file in corpus.files] == [*rest, least]
+    train, held_out = texts_of(corpus)
+    assert train == "\n\n".join(texts[name] for name in rest) + "\n\n"
+    assert held_out.replace("\ufffd", least[0]) == texts[least]
+    assert least[0] not in corpus.vocabulary  # the vocabulary is the training part's
+    assert f"Validation is 1 whole file of 10, 9.8% of the characters: {least}." in corpus.notes
+    assert read_corpus(tmp_path).held_out == ()
+
+
+def test_the_files_held_out_depend_on_their_text_not_on_names_or_places(tmp_path):
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(["wren", "heron", "ouzel"], size)) for size in rng.integers(5, 200, 40)]
+    found = []
+    for place, order in (("one", range(40)), ("two", rng.permutation(40))):
+        for i, at in enumerate(order):
+            write(tmp_path / place, **{f"{i:02d}__txt": texts[at]})
+        corpus = read_corpus(tmp_path / place, split="file")
+        found.append({(tmp_path / place / name).read_text() for name in corpus.held_out})
+        share = corpus.validation.size / (corpus.train.size + corpus.validation.size)
+        assert abs(share - 0.1) < 0.005
+        held = [(tmp_path / place / name).read_text() for name in corpus.held_out]
+        assert corpus.decode(corpus.validation) == "\n\n".join(held)
+    assert found[0] == found[1]
+    assert len(found[0]) > 1
+
+
+def test_where_every_file_is_large_the_shortest_is_held_out(tmp_path):
+    write(tmp_path, a__txt="long " * 60, b__txt="brief " * 40, c__txt="longest " * 50)
+    corpus = read_corpus(tmp_path, split="file", in_memory_bytes=1, cache=tmp_path / "cache")
+    assert corpus.held_out == ("b.txt",)
+    assert texts_of(corpus)[0] == "long " * 60 + "\n\n" + "longest " * 50 + "\n\n"
+    assert "Validation is 1 whole file of 3, 25.4% of the characters: b.txt." in corpus.notes
+
+
+@pytest.mark.parametrize(("texts", "split", "message"), [
+    ({"a__txt": POEM, "b__txt": POEM}, "file", r"by file needs at least 2 different files, the text has 1: add files"),
+    ({"a__txt": POEM, "b__txt": "brief"}, "file", r"has 518 training and 5 validation characters; .* at least 9 each"),
+    ({"a__txt": POEM}, "random", r"split 'random' is unknown: choose one of contiguous, file"),
+])
+def test_a_split_that_cannot_be_made_is_refused(tmp_path, texts, split, message):
+    write(tmp_path, **texts)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(tmp_path, window=8, split=split)

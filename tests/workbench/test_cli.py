@@ -130,6 +130,7 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["train", "{place}/texts", "--split", "random"], "split 'random' is unknown: choose one of contiguous, file"),
     (["sample", "no-such-run"], "no-such-run"),
     (["sample", "../../etc"], "leads out of the runs folder"),
     (["sample", "{run}", "--desire", "~=1"], "'~' is no character of this run's text"),
@@ -157,6 +158,19 @@ def test_doctor_names_what_is_missing_and_how_to_get_it() -> None:
     assert shown.exit_code == 0
     assert findings["cupy-cuda13x"].found or "[cuda]" in shown.stdout  # brackets are data, not markup
     assert {f["name"] for f in json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)} == set(findings)
+
+
+def test_whole_files_are_held_out_on_demand(place: Path) -> None:
+    where = ["--runs", str(place / "held")]
+    shown = runner.invoke(app, ["train", str(place / "texts"), "--steps", "3", "--split", "file", *where])
+    assert shown.exit_code == 0, shown.output
+    assert "note: Validation is 1 whole file of 2" in " ".join(shown.output.split())
+    (run,) = json.loads(runner.invoke(app, ["runs", "--json", *where]).stdout)
+    record = json.loads((place / "held" / run["run"] / "run.json").read_text())
+    (held,) = record["corpus"]["held_out"]
+    assert record["split"] == "file"
+    assert record["corpus"]["validation"] == len((place / "texts" / held).read_text())
+    assert json.loads(runner.invoke(app, ["replay", run["run"], "--json", *where]).stdout)["verdict"] == "equal"
 
 
 def test_a_traced_run_says_what_dominates_and_replays(place: Path) -> None:
