@@ -5,7 +5,9 @@ The symbols of a large corpus go to a file in the user's cache folder and are me
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -104,9 +106,8 @@ def read_corpus(
     cache
         Folder of that file; `$XDG_CACHE_HOME/zspace` or `~/.cache/zspace` by default.
     split
-        What is held out: "contiguous", the end of the text, or "file", whole files. Those are found by their digests,
-        so that names and places do not matter: in the order of digests, each file that brings the sum nearer to the
-        fraction; where none does, the shortest.
+        What is held out: "contiguous", the end of the text, or "file", whole files: of all neighbours in the order of
+        digests, those whose sum is nearest to the fraction. So names and places do not matter.
 
     Raises
     ------
@@ -180,12 +181,13 @@ def _by_file(
     """Hold out whole files (see `read_corpus`): sources and files with those last, and those alone."""
     if len(files) < 2:
         raise CorpusError(f"A split by file needs at least 2 different files, the text has {len(files)}: add files.")
-    wanted, taken, held = fraction * sum(file.characters for file in files), 0, set[int]()
-    for i in sorted(range(len(files)), key=lambda i: files[i].sha256):
-        if abs(taken + files[i].characters - wanted) < abs(taken - wanted):
-            taken += files[i].characters
-            held.add(i)
-    held = held or {min(range(len(files)), key=lambda i: (files[i].characters, files[i].sha256))}
+    by_digest = sorted(range(len(files)), key=lambda i: files[i].sha256)
+    ends = [0, *itertools.accumulate(files[i].characters for i in by_digest)]
+    wanted = fraction * ends[-1]
+    reach = [bisect.bisect(ends, start + wanted) for start in ends[:-1]]  # a run's sum is below, then above
+    runs = [(i, j) for i, after in enumerate(reach) for j in (after - 1, after) if i < j < len(ends)]
+    first, last = min(runs, key=lambda run: abs(ends[run[1]] - ends[run[0]] - wanted))
+    held = set(by_digest[first:last])
     order = sorted(range(len(files)), key=lambda i: i in held)  # else they stay as they were
     sources, files = [sources[i] for i in order], [files[i] for i in order]
     whole = files[-len(held) :]

@@ -278,6 +278,9 @@ def test_the_files_held_out_depend_on_their_text_not_on_names_or_places(tmp_path
         found.append({(tmp_path / place / name).read_text() for name in corpus.held_out})
         share = corpus.validation.size / (corpus.train.size + corpus.validation.size)
         assert abs(share - 0.1) < 0.005
+        sizes = [file.characters for file in sorted(corpus.files, key=lambda file: file.sha256)]
+        misses = [abs(sum(sizes[i:j]) - 0.1 * sum(sizes)) for i in range(40) for j in range(i + 1, 41)]
+        assert abs(sum(len(text) for text in texts if text in found[-1]) - 0.1 * sum(sizes)) == min(misses)
         held = [(tmp_path / place / name).read_text() for name in corpus.held_out]
         assert corpus.decode(corpus.validation) == "\n\n".join(held)
     assert found[0] == found[1]
