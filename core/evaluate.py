@@ -99,7 +99,7 @@ class Report(Evaluation):
     calibration : tuple of Bin
         At most `BINS` bins of equal mass by confidence; equal confidences share a bin.
     context : tuple of Octave
-        Loss by length of context, in octaves: 1, 2 to 3, 4 to 7 characters and so on.
+        Loss by length of context, in octaves: 1, 2, 3 to 4, 5 to 8 characters and so on.
     """
 
     perplexity: float
@@ -209,6 +209,6 @@ def _calibration(scores: Scores) -> tuple[Bin, ...]:
 def _context(scores: Scores) -> tuple[Octave, ...]:
     """Cut by the length of the context within the window."""
     length = np.arange(len(scores.nats)) % scores.window + 1
-    octave = np.frexp(length)[1] - 1  # floor(log2), exactly
+    octave = np.frexp(length - 1)[1]  # ceil(log2(length)), exactly
     return tuple(Octave(int(length[octave == k].min()), int(length[octave == k].max()),
                         float(scores.nats[octave == k].mean()), int((octave == k).sum())) for k in np.unique(octave))

@@ -41,6 +41,21 @@ class CorpusFile:
     sha256: str
 
 
+def read_text(path: str | Path) -> tuple[str, list[CorpusFile], list[str]]:
+    """The text of a path or pattern, joined as a corpus is, with its files and notes.
+
+    Raises
+    ------
+    CorpusError
+        As `core.data.read_corpus`.
+    """
+    try:
+        sources, files, notes = survey(find_texts(path))
+        return SEPARATOR.join("".join(pieces(source)) for source in sources), files, notes
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error}); check permissions.") from error
+
+
 def find_texts(path: str | Path) -> list[tuple[str, Path]]:
     """Name and path of each text file that a path or pattern means; `CorpusError` where it means none."""
     base = Path(path)

@@ -71,9 +71,9 @@ def test_every_figure_of_known_probabilities() -> None:
     for got, want in zip(found.calibration, [Bin(0.5, 2 / 3, 3), Bin(0.6, 0.5, 2), Bin(0.8, 0.5, 2)], strict=True):
         assert vars(got) == pytest.approx(vars(want), rel=1e-6)
     assert found.calibration_error == pytest.approx((3 * (2 / 3 - 0.5) + 2 * 0.1 + 2 * 0.3) / 7, rel=1e-6)
-    first, later = [0.5, 0.8, 0.4], [0.6, 0.3, 0.2, 0.5]  # windows of 3, 3 and 1
-    for got, want in zip(found.context, [Octave(1, 1, -np.log(first).mean(), 3),
-                                         Octave(2, 3, -np.log(later).mean(), 4)], strict=True):
+    places = [0.5, 0.8, 0.4], [0.6, 0.2], [0.3, 0.5]  # in windows of 3, 3 and 1
+    octaves = [Octave(i, i, -np.log(at).mean(), len(at)) for i, at in enumerate(places, 1)]
+    for got, want in zip(found.context, octaves, strict=True):
         assert vars(got) == pytest.approx(vars(want), rel=1e-6)
 
 
@@ -97,7 +97,8 @@ def test_an_overconfident_model_is_told_from_a_calibrated_one() -> None:
 def test_loss_by_context_takes_each_position_to_its_octave() -> None:
     nats = np.concatenate([np.arange(1.0, 11), np.arange(1.0, 11), [1.0, 2, 3]])  # as many nats as context
     found = report(Scores(nats, np.full(23, 0.5), np.ones(23, bool), 10))
-    assert found.context == (Octave(1, 1, 1.0, 3), Octave(2, 3, 2.5, 6), Octave(4, 7, 5.5, 8), Octave(8, 10, 9.0, 6))
+    assert found.context == (Octave(1, 1, 1.0, 3), Octave(2, 2, 2.0, 3), Octave(3, 4, 17 / 5, 5), Octave(5, 8, 6.5, 8),
+                             Octave(9, 10, 9.5, 4))
 
 
 def test_the_confidence_of_a_model_is_that_of_its_softmax() -> None:
