@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.backends import current_backend
 from core.baselines import baselines
 from core.data import Corpus
-from core.evaluate import BATCH, report, score
+from core.evaluate import report, score
 from core.generate import generate
 from core.memorisation import GRAM, found_grams
 from core.runs.config import RunConfig, environment
@@ -43,8 +43,8 @@ def evaluate_run(folder: RunFolder, window: int | None = None, text: str | None 
     -------
     dict
         What is in the file: the fields of `core.evaluate.Report`, ``memorisation`` (see `memorised`), ``baselines`` of
-        the same characters, ``scored`` (where they come from, how many there are and how many of them the vocabulary
-        does not know), the ``environment``, and under ``measured`` what depends on the clock: characters
+        the same text, ``scored`` (which text: its whole files, how many characters it has and how many of them the
+        vocabulary does not know), the ``environment``, and under ``measured`` what depends on the clock: characters
         scored and generated a second.
 
     Raises
@@ -58,13 +58,15 @@ def evaluate_run(folder: RunFolder, window: int | None = None, text: str | None 
     config = RunConfig.from_json(record)
     model, parameters, corpus, step = load_model(folder)
     if text is None:
-        source: dict[str, Any] = {"text": None, "split": config.split, "files": list(corpus.held_out), "notes": []}
+        whole = corpus.files[len(corpus.files) - len(corpus.held_out):]
+        source: dict[str, Any] = {
+            "text": None, "split": config.split, "files": [vars(file) for file in whole], "notes": []}
     else:
         characters, files, notes = read_text(text)
         corpus = replace(corpus, validation=corpus.encode(characters))
         source = {"text": str(text), "split": None, "files": [vars(file) for file in files], "notes": notes}
     symbols, window = corpus.validation, config.window if window is None else window
-    score(model, parameters, symbols[: BATCH * window + 1], window)  # kernels are compiled before the clock runs
+    score(model, parameters, symbols[: window + 1], window)  # kernels are compiled before the clock runs
     began = time.perf_counter()
     scores = score(model, parameters, symbols, window)
     scored = time.perf_counter()
