@@ -26,13 +26,14 @@ from core.nn.families import FAMILIES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
+from core.runs.evaluation import evaluate_run
 from core.runs.journal import Journal
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import WARM_STEPS, Trainer, create_run, load_model
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
-from workbench.tables import choice_table, launch_table, timing_table
+from workbench.tables import choice_table, evaluation_tables, launch_table, timing_table
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Train small attention-free character models on your own text, and see and steer the loop.")
@@ -91,6 +92,8 @@ def train(
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+    split: Annotated[str, typer.Option(help="What is held out, about a tenth: contiguous (the end of the text) or file "
+                                       "(whole files).")] = "contiguous",
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
@@ -105,7 +108,7 @@ def train(
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
         threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
-        dropout=dropout)
+        dropout=dropout, split=split)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
@@ -223,6 +226,33 @@ def _parse_desire(text: str, vocabulary: tuple[str, ...]) -> np.ndarray[Any, np.
             raise ValueError(f"--desire: {symbol!r} is no character of this run's text: write 'CHARACTER=SCORE,...'")
         scores[vocabulary.index(symbol)] = float(value)
     return scores
+
+
+@app.command("eval")
+@kind
+def evaluate(
+    run: str,
+    window: Annotated[int | None, typer.Option(min=1, help="Characters a window; as in training by default.")] = None,
+    text: Annotated[str | None, typer.Option(help="Score this file, folder or pattern instead of what the run holds "
+                                             "out.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run's newest checkpoint, each character once in windows of fresh state; recorded under evaluations/."""
+    folder = RunStore(runs).open(run)
+    found = evaluate_run(folder, window, text)
+    if as_json:
+        print_json(found)
+        return
+    scored = found["scored"]
+    for note in scored["notes"]:
+        out.print(f"note: {note}", style="yellow", markup=False)
+    if scored["unknown"]:
+        out.print(f"note: {scored['unknown']:,} of {scored['characters']:,} characters are unknown to the run's "
+                  "vocabulary and are scored as its unknown symbol", style="yellow")
+    for table in evaluation_tables(found):
+        out.print(table)
+    out.print(f"recorded as evaluation {found['id']}", style="dim")
 
 
 @app.command()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
 from core.backends import available
-from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.families import FAMILIES, PRESETS
 from core.runs import compare as comparison
@@ -26,6 +25,7 @@ from core.runs.control import Painter, send
 from core.runs.store import RunFolder, RunStore
 from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
+from core.texts import SUFFIXES
 from workbench import settings
 from workbench.doctor import examine
 from workbench.watch import TRAIN, RunWatch, open_watch

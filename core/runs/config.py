@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.data import Corpus
+from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
 from core.nn.model import Model
@@ -47,6 +47,8 @@ class RunConfig:
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
     dropout : float
         Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
+    split : str
+        What is held out, "contiguous" or "file", as `core.data.read_corpus` takes it.
     """
 
     paths: tuple[str, ...]
@@ -69,6 +71,7 @@ class RunConfig:
     capacity: int = 8
     recompute: bool = False
     dropout: float = 0.0
+    split: str = "contiguous"
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -78,12 +81,14 @@ class RunConfig:
         Raises
         ------
         RunError
-            Unknown model or preset, a setting that is not above 0, or a fraction where a whole number is needed.
+            Unknown model, preset or split, a setting that is not above 0, or a fraction where a whole number is needed.
         """
         if model not in FAMILIES:
             raise RunError(f"model {model!r} is unknown: choose one of {', '.join(FAMILIES)}")
         if preset not in PRESETS:
             raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+        if (split := changes.get("split", SPLITS[0])) not in SPLITS:
+            raise RunError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         window, batch, rate, preset_steps = TRAINING[preset]
         base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,

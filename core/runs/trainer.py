@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from core.array import Array, asarray, grad
 from core.atlas import Chart, ZAtlas
 from core.backends import choose, open_backend, use_backend
-from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+from core.baselines import baselines
+from core.data import Corpus, read_corpus
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.functions import cross_entropy
@@ -46,22 +47,21 @@ log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
-XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
     name, reason = choose(config.backend)
-    corpus = read_corpus(list(config.paths), window=config.window)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
+                   "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
-        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus),
-                      "xz": xz_bpc(corpus) if len(corpus.train) <= XZ_CHARACTERS else None},
+        "baselines": baselines(corpus),
         "environment": environment(backend.describe()),
     })
 
@@ -373,7 +373,8 @@ def open_corpus(record: Row) -> Corpus:
     RunError
         It is no longer the text that the run began with.
     """
-    corpus = read_corpus(list(record["paths"]), window=record["window"])
+    config = RunConfig.from_json(record)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     if corpus.digest != record["corpus"]["digest"]:
         raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
                        "restore it, or start a new run on it")

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from core.backends import open_backend
 from core.bench import CASES
 from core.bench import runner as bench_runner
+from core.runs import evaluation
 from core.tuning import key, tuned
 from workbench.cli import app
 from workbench.doctor import examine
@@ -130,8 +131,12 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["train", "{place}/texts", "--split", "random"], "split 'random' is unknown: choose one of contiguous, file"),
     (["sample", "no-such-run"], "no-such-run"),
     (["sample", "../../etc"], "leads out of the runs folder"),
+    (["eval", "no-such-run"], "no-such-run"),
+    (["eval", "{run}", "--text", "{place}/nowhere.txt"], "nowhere.txt does not exist; give a text file"),
+    (["eval", "{run}", "--text", "{place}/layer.npy"], "layer.npy is binary"),
     (["sample", "{run}", "--desire", "~=1"], "'~' is no character of this run's text"),
     (["sample", "{run}", "--top-p", "2"], "top_p 2.0 in (0, 1]"),
     (["steer", "{run}", "--npy", "{place}/texts/a.txt"], "cannot be read as .npy"),
@@ -157,6 +162,43 @@ def test_doctor_names_what_is_missing_and_how_to_get_it() -> None:
     assert shown.exit_code == 0
     assert findings["cupy-cuda13x"].found or "[cuda]" in shown.stdout  # brackets are data, not markup
     assert {f["name"] for f in json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)} == set(findings)
+
+
+def test_eval_prints_its_figures_and_records_them(place: Path, trained: dict[str, Any],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "GENERATED", 100)
+    run = trained["run"]
+    found = zspace(place, "eval", run)
+    assert found["bits"] == pytest.approx(trained["final"], rel=1e-6)
+    assert found["baselines"] == trained["baselines"]
+    kept = place / "runs" / run / "evaluations" / f"{found['id']}.json"
+    assert json.loads(kept.read_text()) == found
+    (place / "other.txt").write_text("the tide [bold] turns ~~~ " * 9)
+    shown = runner.invoke(app, ["eval", run, "--window", "32", "--text", str(place / "other.txt"), "--runs",
+                                str(place / "runs")])
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(shown.stdout.split())
+    assert "note: 45 of 234 characters are unknown" in text  # brackets and tildes
+    for word in ("bits/char", "unigram", "accuracy", "calibration error", "memorised", "17 to 32", "characters/s"):
+        assert word in text
+    kinds = {p.name for p in kept.parent.iterdir()}
+    assert len(kinds) == 2
+    assert f"recorded as evaluation {(kinds - {kept.name}).pop().removesuffix('.json')}" in text
+
+
+def test_whole_files_are_held_out_on_demand(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "GENERATED", 100)
+    where = ["--runs", str(place / "held")]
+    shown = runner.invoke(app, ["train", str(place / "texts"), "--steps", "3", "--split", "file", *where])
+    assert shown.exit_code == 0, shown.output
+    assert "note: Validation is 1 whole file of 2" in " ".join(shown.output.split())
+    (run,) = json.loads(runner.invoke(app, ["runs", "--json", *where]).stdout)
+    record = json.loads((place / "held" / run["run"] / "run.json").read_text())
+    (held,) = record["corpus"]["held_out"]
+    assert record["split"] == "file"
+    assert record["corpus"]["validation"] == len((place / "texts" / held).read_text())
+    scored = json.loads(runner.invoke(app, ["eval", run["run"], "--json", *where]).stdout)["scored"]
+    assert (scored["split"], [file["name"] for file in scored["files"]]) == ("file", [held])
 
 
 def test_a_traced_run_says_what_dominates_and_replays(place: Path) -> None:
