@@ -6,8 +6,8 @@ Three phases, by the number of symbols drawn so far, for V symbols of probabilit
     injection    d[j] = wanted[j] + log(V pi[j]) + alpha a[j]            a follows 1 - p at the rate 0.05
     integration  d[j] = wanted[j] + log(V pi[j]) + (alpha + gamma) a[j]  a follows 1 - p at the rate 0.02
 
-pi is a hint: a distribution over the symbols, or the weights of a few of them (a window), floored at 1e-6; where it is
-even, or there is none, it adds nothing. Without phases there is no a, and all is injection.
+pi is a hint: a distribution over the symbols, floored at 1e-6, or a window of them, which counts as their shares in it.
+Where it is even, or there is none, it adds nothing. Without phases there is no a, and all is injection.
 
 Temperature control leads the entropy H of what is sampled to a target (nats): T becomes T + eta (target - H), clamped.
 Where T is never clamped, the mean of H over n symbols misses the target by |T[n] - T[0]| / (eta n) and no more.
@@ -18,7 +18,6 @@ and not to 1, so that alpha counts in scores; and eta is smaller, since the entr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,14 +62,6 @@ def distribution_hint(weights: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(pi).all() or (pi < 0).any() or not pi.any():
         raise ValueError("a hint needs finite weights of at least 0, and one above 0")
     return np.log(len(pi) * np.maximum(pi / pi.sum(), FLOOR))
-
-
-def window_hint(window: Iterable[tuple[int, float]], size: int) -> NDArray[np.float64]:
-    """Scores [V] of a hint that weighs a few of `size` symbols; what occurs more than once adds up."""
-    weights = np.zeros(size)
-    for symbol, weight in window:
-        weights[symbol] += weight
-    return distribution_hint(weights)
 
 
 class Dynamics:

@@ -33,7 +33,7 @@ class Sampling:
     strength, budget : float
         Largest tilt, and the largest KL divergence (nats a symbol) it may cost.
     hint : array [V], optional
-        Scores of a hint (`core.dynamics.distribution_hint` or `window_hint`), added to the desire.
+        Scores of a hint (`core.dynamics.distribution_hint`), added to the desire.
     phases : Phases, optional
         When the tilt sets in, and what the model avoids is wanted; from the first symbol without them.
     target_entropy : float, optional

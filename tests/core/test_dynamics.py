@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.array import asarray
 from core.desire import candidate_distribution, tilt
-from core.dynamics import COOLEST, ETA, HOTTEST, Dynamics, Phases, distribution_hint, window_hint
+from core.dynamics import COOLEST, ETA, HOTTEST, Dynamics, Phases, distribution_hint
 from core.generate import Drawn, Sampling, generate
 from core.nn.model import Config
 from core.nn.rnn import Rnn
@@ -27,7 +27,7 @@ MODEL = Rnn(Config(vocabulary=V, width=8, hidden=8, layers=2))
 PARAMETERS = {k: asarray(v * (25 if k == "head" else 1)) for k, v in MODEL.initial_parameters(1).items()}
 PROMPT = np.array([1, 2, 3], np.int32)
 WANTED = np.where(np.arange(V) % 3 == 0, 1.0, -0.5)
-HINT = window_hint([(4, 1.0), (7, 2.0), (4, 1.0)], V)
+HINT = distribution_hint(np.bincount([4, 7, 7, 4], minlength=V))
 
 
 def draw(how: Sampling, length: int = 120, seed: int = 5) -> list[Drawn]:
@@ -152,7 +152,7 @@ def test_hints_are_shares_beside_an_even_one() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="begin at 5 and 3 symbols"):
         Phases(5, 3)
-    with pytest.raises(ValueError, match="target entropy 1.0 and temperature 0"):
+    with pytest.raises(ValueError, match="must both be above 0"):
         draw(Sampling(temperature=0, target_entropy=1.0))
 
 
