@@ -178,7 +178,7 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
 @kind
 def sample(
     run: str,
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    prompt: Annotated[str | None, typer.Option(help="Text to continue; a new line by default.")] = None,
     length: Annotated[int, typer.Option(min=1, help="Characters to draw.")] = 400,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest character.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(min=1, help="Keep the k likeliest characters.")] = None,
@@ -199,11 +199,15 @@ def sample(
     """Let a run's newest checkpoint continue a prompt; every step is recorded under generations/."""
     folder = RunStore(runs).open(run)
     writer = Writer(folder)
-    symbols = writer.corpus.vocabulary
+    prompt, symbols = writer.opening if prompt is None else prompt, writer.corpus.vocabulary
     how = Sampling(temperature, top_k, top_p, read_wishes("--desire", desire, symbols), strength, budget,
                    read_hint(window, distribution, symbols), read_phases(phases), entropy)
     if compare:
-        found = measure_desire(writer, prompt, length, range(seed, seed + compare), how)
+        with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=err,
+                      disable=as_json, transient=True) as bar:
+            task = bar.add_task("writing", total=2 * compare * length)
+            found = measure_desire(writer, prompt, length, range(seed, seed + compare), how,
+                                   lambda *_: bar.advance(task))
         if as_json:
             print_json({"run": folder.id, **asdict(found)})
         else:

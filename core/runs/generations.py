@@ -53,6 +53,11 @@ class Writer:
         self.model, self.parameters, self.corpus, self.step = load_model(folder, step)
         self.digest = digest({name: values.numpy() for name, values in self.parameters.items()})
 
+    @property
+    def opening(self) -> str:
+        """A prompt where none is given: a new line, or the text's first character where it has no lines."""
+        return "\n" if "\n" in self.corpus.vocabulary else self.corpus.decode(self.corpus.train[:1])
+
     def draw(self, prompt: str, length: int, seed: int, how: Sampling) -> Iterator[Drawn]:
         """Continue a prompt.
 
