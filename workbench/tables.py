@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from core.bench import Report
 from core.memorisation import GRAM
+from core.runs.generations import Effect
 from core.trace import Ceilings, Total, Trace
 from core.tuning import Entry
 
@@ -116,3 +117,18 @@ def _table(first: str, *numbers: str) -> Table:
     """A table of names and right-aligned numbers that fits into 80 columns."""
     return Table(Column(first, overflow="fold"), *(Column(n, justify="right", no_wrap=True) for n in numbers),
                  box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+
+
+def effect_table(effect: Effect) -> Table:
+    """What a desire did to the share of its symbols, and what it cost."""
+    shift, table = effect.shift, _table("measure", "value")
+    low, high = shift.interval
+    table.title = f"{len(effect.names)} seeds, with and without desire, for the symbols {escape(repr(effect.symbols))}"
+    table.add_row("share without", f"{shift.without:.2%}")
+    table.add_row("share with desire", f"{shift.tilted:.2%}")
+    table.add_row("difference (95 % interval)",
+                  f"{100 * shift.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})")
+    table.add_row("p value", f"{shift.p:.2g}")
+    table.add_row("KL, mean", f"{effect.kl_mean:.4f} nats a character")
+    table.add_row("KL, largest", f"{effect.kl_largest:.4f} nats")
+    return table

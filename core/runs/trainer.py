@@ -33,7 +33,7 @@ from core.nn.model import Dropout
 from core.optim import Adam, Schedule, clip_by_norm
 from core.random import Philox
 from core.runs import readings
-from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
+from core.runs.checkpoint import checkpoint_path, digest, latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig, environment
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
 from core.runs.live import LiveWriter, Look
@@ -381,10 +381,10 @@ def open_corpus(record: Row) -> Corpus:
     return corpus
 
 
-def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
-    """Model, parameters, corpus and step of a run's newest checkpoint, on the current backend."""
+def load_model(folder: RunFolder, step: int | None = None) -> tuple[Any, dict[str, Array], Corpus, int]:
+    """Model, parameters, corpus and step of a run's newest checkpoint, or of that of a step, on the current backend."""
     record = folder.read_config()
-    path, _ = latest_checkpoint(folder)
+    path = latest_checkpoint(folder)[0] if step is None else checkpoint_path(folder, step)
     if path is None:
         raise RunError(f"run {folder.id} has no checkpoint yet: it writes one every {record['checkpoint_every']} steps "
                        "and when it stops")

@@ -82,6 +82,26 @@ def test_sample_is_seeded_recorded_and_tilted_by_desire(place: Path, trained: di
     assert all(0 <= line["kl"] <= 0.5 for line in lines[1:])
 
 
+def test_a_generation_is_replayed_and_a_desire_measured(place: Path, trained: dict[str, Any]) -> None:
+    run = trained["run"]
+    wish = zspace(place, "sample", run, "--length", "20", "--desire", "vowels=1, =-1", "--window", "tide", "--phases",
+                  "3,9", "--entropy", "1.2", "--top-p", "0.9")
+    path = place / "runs" / run / "generations" / f"{wish['generation']}.jsonl"
+    assert zspace(place, "replay", run, "--generation", wish["generation"])["verdict"] == "equal"
+    path.write_text(path.read_text().replace('"beta":0.0,', '"beta":0.5,', 1))
+    again = runner.invoke(app, ["replay", run, "--generation", wish["generation"], "--runs", str(place / "runs")])
+    assert again.exit_code == 1
+    assert "symbol 0 departs in 'beta'" in again.stdout
+    words = ["sample", run, "--prompt", "the ", "--length", "30", "--desire", "vowels=1", "--compare", "6"]
+    found = zspace(place, *words)
+    assert len(found["names"]) == 6
+    assert found["shift"]["interval"][0] <= found["shift"]["difference"] <= found["shift"]["interval"][1]
+    assert 0 < found["kl_mean"] < found["kl_largest"] <= 0.1
+    shown = runner.invoke(app, [*words, "--runs", str(place / "runs")])
+    assert "p value" in shown.stdout
+    assert f"{100 * found['shift']['difference']:+.2f} points" in shown.stdout
+
+
 def test_replay_compare_and_runs(place: Path, trained: dict[str, Any]) -> None:
     assert zspace(place, "replay", trained["run"])["verdict"] == "equal"
     other = zspace(place, "train", str(place / "texts"), "--preset", "tiny", "--steps", "30", "--seed", "1")
@@ -139,6 +159,14 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["eval", "{run}", "--text", "{place}/layer.npy"], "layer.npy is binary"),
     (["sample", "{run}", "--desire", "~=1"], "'~' is no character of this run's text"),
     (["sample", "{run}", "--top-p", "2"], "top_p 2.0 in (0, 1]"),
+    (["sample", "{run}", "--prompt", "5 ☃"], "prompt: '5', '☃' are not among the"),
+    (["sample", "{run}", "--desire", "vowels"], "--desire 'vowels' is not understood: write it like 'vowels=1"),
+    (["sample", "{run}", "--phases", "5"], "--phases '5' is not understood"),
+    (["sample", "{run}", "--phases", "5,3"], "begin at 5 and 3 symbols"),
+    (["sample", "{run}", "--window", "a", "--distribution", "e=1"], "both hints: give one"),
+    (["sample", "{run}", "--distribution", "e=-1"], "a hint needs finite weights"),
+    (["sample", "{run}", "--desire", "e=1", "--compare", "2"], "over 2 seeds cannot have a p value below 0.05"),
+    (["replay", "{run}", "--generation", "../inputs"], "has no generation '../inputs'"),
     (["steer", "{run}", "--npy", "{place}/texts/a.txt"], "cannot be read as .npy"),
 ])
 def test_mistakes_get_one_clear_sentence(place: Path, trained: dict[str, Any], words: list[str], sentence: str) -> None:
