@@ -46,6 +46,11 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha.hexdigest()
 
 
+def checkpoint_path(folder: RunFolder, step: int) -> Path:
+    """Where the state after a step is kept, whether it is there or not."""
+    return folder.checkpoints / f"step-{step:08d}.safetensors"
+
+
 def save_checkpoint(
     folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3,
     spare: Collection[int] = (),
@@ -84,11 +89,6 @@ def save_checkpoint(
     except OSError as error:
         raise io_error(folder.checkpoints, "remove old checkpoints", error) from error
     return path
-
-
-def checkpoint_path(folder: RunFolder, step: int) -> Path:
-    """The file that holds the state after so many steps, where there is one."""
-    return folder.checkpoints / f"step-{step:08d}.safetensors"
 
 
 def safe_step(step: int, every: int) -> int:
@@ -213,6 +213,27 @@ def latest_checkpoint(folder: RunFolder, before: int | None = None) -> tuple[Pat
         else:
             return path, warnings
     return None, warnings
+
+
+def find_checkpoint(folder: RunFolder, which: str | int) -> Path | None:
+    """The file of the "latest" or the "best" checkpoint, or of that of a step, None where there is none.
+
+    Raises
+    ------
+    RunError
+        Another word than these.
+    """
+    if which == "latest":
+        return latest_checkpoint(folder)[0]
+    best = folder.best if folder.best.exists() else None
+    if which == "best":
+        return best
+    if not isinstance(which, int):
+        raise RunError(f"checkpoint {which!r:.40} is unknown: choose latest or best")
+    path = checkpoint_path(folder, which)
+    if path.exists():
+        return path
+    return best if best and load_checkpoint(best)[1]["step"] == which else None
 
 
 def _by_age(folder: RunFolder) -> list[tuple[int, Path]]:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.data import Corpus
+from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
 from core.nn.model import Model
@@ -26,8 +26,8 @@ TRAINING: dict[str, tuple[int, int, float, int]] = {
 }
 RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate
 CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
-           "storage": ("float32", "float16")}
-OPTIONAL = ("patience", "recompute")  # may be 0
+           "split": SPLITS, "storage": ("float32", "float16")}
+OPTIONAL = ("patience", "recompute", "dropout")  # may be 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    dropout : float
+        Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
+    split : str
+        What is held out, "contiguous" or "file", as `core.data.read_corpus` takes it.
     storage : str
         What the backward pass keeps of the forward pass, float32 or float16; everything is computed in float32.
     """
@@ -82,6 +86,8 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    dropout: float = 0.0
+    split: str = "contiguous"
     optimiser: str = "adam"
     schedule: str = "linear"
     accumulate: int = 1
@@ -96,8 +102,7 @@ class RunConfig:
         Raises
         ------
         RunError
-            An unknown name of a model, preset, optimiser, schedule or storage, a setting that is not above 0, or a
-            fraction where a whole number is needed.
+            A name that is unknown here, a setting that is not above 0, or a fraction where a whole number is needed.
         """
         optimiser = changes.get("optimiser", cls.optimiser)
         _check_choices({"model": model, "preset": preset, **changes})
@@ -112,6 +117,8 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.type == "bool" and type(value) is not bool:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
+            if field.name == "dropout" and not 0 <= value < 1:
+                raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
             if field.name == "seed" or not isinstance(value, (int, float)):
                 continue
             if not (value > 0 or (value == 0 and field.name in OPTIONAL)):

@@ -11,14 +11,14 @@ from core.array import Array, asarray, float16_storage, grad
 from core.backends import Backend
 from core.frame import ZFrame
 from core.functions import cross_entropy
-from core.nn.model import Model, Parameters
+from core.nn.model import Dropout, Model, Parameters
 from core.nonfinite import Origin, find_nonfinite, line
 from core.optim import Optimiser, clip_by_norm
 from core.runs.config import RunConfig
 
 
 def loss_and_gradients(model: Model, parameters: Parameters, tokens: NDArray[np.int32], config: RunConfig,
-                       frame: ZFrame, gains: NDArray[np.float64], look: bool
+                       frame: ZFrame, gains: NDArray[np.float64], step: int, look: bool
                        ) -> tuple[Array, dict[str, Array], list[Array]]:
     """Mean loss over all windows, its gradients, and for a look activation and gradient at the tap, first batch.
 
@@ -26,26 +26,31 @@ def loss_and_gradients(model: Model, parameters: Parameters, tokens: NDArray[np.
     ----------
     tokens : array of int32 [accumulate * N, T + 1]
         Batches of N windows. Each is run to its end before the next begins, so that memory holds one at a time.
+    step : int
+        Decides, with the seed, what dropout loses.
     """
     first, *more = np.split(tokens, config.accumulate)
     share = 1.0 / tokens[:, 1:].size
-    loss, named, seen = _one_batch(model, parameters, first, config, frame, gains, look, share)
-    for batch in more:
+    draw = (step - 1) * config.accumulate + 1
+    loss, named, seen = _one_batch(model, parameters, first, config, frame, gains, draw, look, share)
+    for i, batch in enumerate(more, 1):
         loss.backend.flush()
-        value, found, _ = _one_batch(model, parameters, batch, config, frame, gains, False, share)
+        value, found, _ = _one_batch(model, parameters, batch, config, frame, gains, draw + i, False, share)
         loss, named = loss + value, {k: g + found[k] for k, g in named.items()}
     return loss, named, seen
 
 
 def _one_batch(model: Model, parameters: Parameters, tokens: NDArray[np.int32], config: RunConfig, frame: ZFrame,
-               gains: NDArray[np.float64], look: bool, share: float) -> tuple[Array, dict[str, Array], list[Array]]:
+               gains: NDArray[np.float64], draw: int, look: bool, share: float
+               ) -> tuple[Array, dict[str, Array], list[Array]]:
     """Its part of the above, `share` being the weight of a character.
 
     The tape ends here: with it every activation would live until the end of the step, not until its last reader.
     """
+    lose = Dropout(config.dropout, config.seed, draw) if config.dropout else None
     with float16_storage() if config.storage == "float16" else nullcontext():
         x, _, tapped = model.states(parameters, asarray(tokens[:, :-1]), model.initial_state(len(tokens)), frame=frame,
-                                    gains=gains, recompute=config.recompute)
+                                    gains=gains, recompute=config.recompute, lose=lose)
         loss = cross_entropy(model.logits(parameters, x), asarray(tokens[:, 1:])).sum() * share
     grads = grad(loss, [*parameters.values(), *([tapped] if look else [])])
     named = dict(zip(parameters, grads, strict=False))
@@ -53,7 +58,7 @@ def _one_batch(model: Model, parameters: Parameters, tokens: NDArray[np.int32], 
 
 
 def find_origin(backend: Backend, model: Model, parameters: Parameters, tokens: NDArray[np.int32], config: RunConfig,
-                frame: ZFrame, gains: NDArray[np.float64], optimiser: Optimiser) -> Origin | None:
+                frame: ZFrame, gains: NDArray[np.float64], step: int, optimiser: Optimiser) -> Origin | None:
     """Where a step first meets NaN or infinity: a parameter, or a result that it computes from finite ones."""
     for name, p in parameters.items():
         if not np.isfinite(p.numpy()).all():
@@ -61,7 +66,7 @@ def find_origin(backend: Backend, model: Model, parameters: Parameters, tokens: 
             return Origin(f"parameter {name}", "the optimiser's step", *line(code.co_filename, code.co_firstlineno))
 
     def compute(p: Parameters) -> None:
-        _, grads, _ = loss_and_gradients(model, p, tokens, config, frame, gains, look=False)
+        _, grads, _ = loss_and_gradients(model, p, tokens, config, frame, gains, step, look=False)
         clip_by_norm(grads, config.clip)
 
     return find_nonfinite(backend, parameters, compute)

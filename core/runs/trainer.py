@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from core.array import Array, asarray
 from core.atlas import Chart, ZAtlas
 from core.backends import choose, open_backend, use_backend
-from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+from core.baselines import baselines
+from core.data import Corpus, read_corpus
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.optim import OPTIMISERS, Schedule, clip_by_norm
@@ -38,6 +39,7 @@ from core.runs import readings
 from core.runs.checkpoint import (
     checkpoint_path,
     digest,
+    find_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     parameters_of,
@@ -60,22 +62,21 @@ BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
 ROLLBACKS = 3
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
-XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
     name, reason = choose(config.backend)
-    corpus = read_corpus(list(config.paths), window=config.window)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves().to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
+                   "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
-        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus),
-                      "xz": xz_bpc(corpus) if len(corpus.train) <= XZ_CHARACTERS else None},
+        "baselines": baselines(corpus),
         "environment": environment(backend.describe()),
     })
 
@@ -277,7 +278,7 @@ class Trainer:
         tokens = self._batch(n)
         self.backend.memory.restart()
         loss, grads, seen = loss_and_gradients(self.model, self.parameters, tokens, self.config, self.frame,
-                                               gains(self.fold), look)
+                                               gains(self.fold), n, look)
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale * 0.5**self.rollbacks
@@ -325,7 +326,7 @@ class Trainer:
     def _roll_back(self, step: int, what: str) -> None:
         """Go back to the last safe state with half the learning rate, and say where things went wrong."""
         origin = find_origin(self.backend, self.model, self.parameters, self._batch(step), self.config, self.frame,
-                             gains(self.fold), self.optimiser)
+                             gains(self.fold), step, self.optimiser)
         why = f"{what} at step {step}, " + (f"first not finite: {origin}" if origin else "but not when it was repeated")
         if self.rollbacks == ROLLBACKS:
             raise RunError(f"{why}; the run went back {ROLLBACKS} times with half the learning rate each, so it ends "
@@ -403,31 +404,31 @@ def open_corpus(record: Row) -> Corpus:
     RunError
         It is no longer the text that the run began with.
     """
-    corpus = read_corpus(list(record["paths"]), window=record["window"])
+    config = RunConfig.from_json(record)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     if corpus.digest != record["corpus"]["digest"]:
         raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
                        "restore it, or start a new run on it")
     return corpus
 
 
-def load_model(folder: RunFolder, checkpoint: str = "latest") -> tuple[Any, dict[str, Array], Corpus, int]:
-    """Model, parameters, corpus and step of a run's latest or best checkpoint, on the current backend.
+def load_model(folder: RunFolder, checkpoint: str | int = "latest") -> tuple[Any, dict[str, Array], Corpus, int]:
+    """Model, parameters, corpus and step of a run's "latest" or "best" checkpoint, or of a step's.
+
+    The model lies on the current backend.
 
     Raises
     ------
     RunError
         There is no such checkpoint.
     """
-    if checkpoint not in ("latest", "best"):
-        raise RunError(f"checkpoint {checkpoint!r} is unknown: choose latest or best")
     record = folder.read_config()
-    path = latest_checkpoint(folder)[0] if checkpoint == "latest" else folder.best
+    path = find_checkpoint(folder, checkpoint)
     if path is None:
-        raise RunError(f"run {folder.id} has no checkpoint yet: it writes one every {record['checkpoint_every']} steps "
-                       "and when it stops")
-    if not path.exists():
-        raise RunError(f"run {folder.id} has no best checkpoint yet: it writes one when a validation loss, every "
-                       f"{record['evaluate_every']} steps, is better than all before")
+        when = {"latest": f"one every {record['checkpoint_every']} steps and when it stops",
+                "best": f"one where a validation loss, every {record['evaluate_every']} steps, is the best so far"}
+        raise RunError(f"run {folder.id} has no {checkpoint} checkpoint: it keeps "
+                       f"{when.get(str(checkpoint), 'the newest and the best')}")
     arrays, meta = load_checkpoint(path)
     corpus = open_corpus(record)
     parameters = {k: asarray(v) for k, v in parameters_of(arrays).items()}
