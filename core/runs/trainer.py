@@ -425,10 +425,11 @@ def load_model(folder: RunFolder, checkpoint: str | int = "latest") -> tuple[Any
     record = folder.read_config()
     path = find_checkpoint(folder, checkpoint)
     if path is None:
-        when = {"latest": f"one every {record['checkpoint_every']} steps and when it stops",
-                "best": f"one where a validation loss, every {record['evaluate_every']} steps, is the best so far"}
-        raise RunError(f"run {folder.id} has no {checkpoint} checkpoint: it keeps "
-                       f"{when.get(str(checkpoint), 'the newest and the best')}")
+        lack = {"latest": f"latest checkpoint: it keeps one every {record['checkpoint_every']} steps and when it stops",
+                "best": f"best checkpoint: it keeps one where a validation loss, every {record['evaluate_every']} "
+                        "steps, is the best so far"}
+        raise RunError(f"run {folder.id} has no " + lack.get(
+            str(checkpoint), f"checkpoint of step {checkpoint}: it keeps the newest and the best"))
     arrays, meta = load_checkpoint(path)
     corpus = open_corpus(record)
     parameters = {k: asarray(v) for k, v in parameters_of(arrays).items()}

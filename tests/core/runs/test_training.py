@@ -28,6 +28,7 @@ from core.runs.step import loss_and_gradients
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer, load_model
 from core.runs.twin import make_twin
+from tests.core.here import wgpu_here
 from tests.core.runs.test_trainer import LAYER, applied, rows, run
 
 Make = Callable[..., RunFolder]
@@ -191,6 +192,21 @@ def test_gradients_from_float16_storage_are_right_to_its_precision(family: str) 
             assert error < 5e-3, name
 
 
+def test_wgpu_keeps_the_same_float16_values_as_the_cpu() -> None:
+    model, frame = build("rnn", "tiny", 11), ZFrame.octaves()
+    tokens = np.random.default_rng(0).integers(0, 11, (2, 33)).astype(np.int32)
+    config = RunConfig.from_preset(("a",), "tiny", threads=1, storage="float16")
+    found = []
+    for backend in (open_backend("cpu", threads=1), wgpu_here()):
+        with use_backend(backend):
+            p = {k: asarray(v, requires_grad=True) for k, v in model.initial_parameters(0).items()}
+            _, grads, _ = loss_and_gradients(model, p, tokens, config, frame, np.ones((frame.bands, frame.sheets)), 1,
+                                             look=False)
+            found.append([g.numpy() for g in grads.values()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=2e-3 * np.abs(a).max())
+
+
 # --- the end of a run, and its best state -----------------------------------------------------------------------------
 
 
@@ -230,10 +246,13 @@ def test_the_best_checkpoint_is_that_of_the_best_validation_loss(make_run: Make)
         part = corpus.validation[: BATCH * 16 + 1]
         found = evaluate(model, parameters, part, 16).bits
         assert load_model(folder)[3] == 40
+        assert load_model(folder, step)[3] == step  # by its number, too
     assert found == pytest.approx(min(bits.values()), abs=1e-9) if step < 40 else found < min(bits.values())
     assert step == 40 or bits[step] == min(bits.values())
     with pytest.raises(RunError, match="checkpoint 'first' is unknown: choose latest or best"):
         load_model(folder, "first")
+    with pytest.raises(RunError, match="has no checkpoint of step 3: it keeps the newest and the best"):
+        load_model(folder, 3)
 
 
 # --- the way back -----------------------------------------------------------------------------------------------------
