@@ -24,7 +24,7 @@ TRAINING: dict[str, tuple[int, int, float, int]] = {
     "base": (64, 8, 5.0e-3, 4800),
     "large": (256, 64, 3.0e-3, 2000),
 }
-RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate
+RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate; measured on corpus/
 CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
            "split": SPLITS, "storage": ("float32", "float16")}
 OPTIONAL = ("patience", "recompute", "dropout")  # may be 0

@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from core.array import asarray, grad
+from core.backends import open_backend, use_backend
 from core.functions import log
 from core.optim import OPTIMISERS, SHAPES, Adam, Hypergrad, Realgrad, Schedule, clip_by_norm
+from tests.core.here import wgpu_here
 
 
 def test_adam_follows_the_paper() -> None:
@@ -200,3 +202,20 @@ def test_hypergrad_finds_a_point_on_the_disk() -> None:
 def test_a_curvature_that_is_not_hyperbolic_is_refused() -> None:
     with pytest.raises(ValueError, match=r"curvature of x is 0\.5: the Poincare ball needs one below 0"):
         Hypergrad(ball={"x": 0.5})
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_wgpu_takes_the_steps_of_the_cpu(name: str) -> None:
+    rng, found = np.random.default_rng(3), []
+    values = {"w": rng.standard_normal((4, 3)), "x": rng.uniform(-0.5, 0.5, (5, 2))}
+    gradients = [{k: rng.standard_normal(v.shape) for k, v in values.items()} for _ in range(4)]
+    optimiser = Hypergrad(ball={"x": -1.0}) if name == "hypergrad" else OPTIMISERS[name]
+    for backend in (open_backend("cpu", threads=1), wgpu_here()):
+        with use_backend(backend):
+            p = {k: asarray(v, np.float32, requires_grad=True) for k, v in values.items()}
+            state = optimiser.start(p)
+            for t, g in enumerate(gradients, 1):
+                p, state = optimiser.step(p, {k: asarray(v, np.float32) for k, v in g.items()}, state, 0.1, t)
+            found.append([a.numpy() for a in (*p.values(), *state.values())])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)

@@ -67,6 +67,16 @@ def test_one_flipped_bit_in_a_recorded_row_is_found(make_run: Make) -> None:
     assert (result.verdict, result.step, result.field) == ("departs", 9, "loss")
 
 
+@pytest.mark.long
+def test_a_run_killed_between_its_two_rows_of_a_step_replays(make_run: Make) -> None:
+    folder = make_run()
+    run(folder, {11: lambda: paint(folder, LAYER)}, until=12)
+    lines = folder.metrics.read_text().splitlines(keepends=True)
+    assert '"step":12,' in lines[-1]
+    folder.metrics.write_text("".join(lines[:-1]))  # applied.jsonl has its row of step 12 already
+    assert replay(folder).verdict == "equal"
+
+
 def test_another_machine_is_not_comparable(make_run: Make) -> None:
     folder = make_run(steps=1)
     run(folder)
