@@ -91,9 +91,9 @@ def save_checkpoint(
     return path
 
 
-def safe_step(step: int, every: int) -> int:
-    """The step of the last checkpoint of a run's own rhythm: what else was saved by then, a replay may lack."""
-    return step - step % every
+def good_step(meta: Mapping[str, Any], every: int) -> int:
+    """The step whose state a run goes back to should it diverge, from a checkpoint's `meta`; 0 is the seed's."""
+    return int(meta.get("good", meta["step"] - meta["step"] % every))
 
 
 def save_best(folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:

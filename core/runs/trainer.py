@@ -4,9 +4,10 @@ Step n runs between boundaries n and n + 1. At a boundary the trainer takes what
 and first writes a `boundary` record into the input log itself: {"kind": "boundary", "step": n, "through": seq}. The log
 is thereby the whole replay script: it says what was asked for and at which step it took effect.
 
-A loss or gradient that is not finite sends parameters and optimiser back to the last checkpoint of the run's own
-rhythm, with half the learning rate from then on; a row of applied.jsonl says so. The clock goes on: a step has one row,
-and the batch that led astray is not met again. All this follows from what went before, so a replay does the same.
+A loss or gradient that is not finite sends parameters and optimiser back to the newest good checkpoint, with half the
+learning rate from then on; a row of applied.jsonl says so. Good is one of the run's own rhythm (what else was saved, a
+replay may lack) at which the model did no worse than guess. The clock goes on: a step has one row, and the batch that
+led astray is not met again. All this follows from what went before, so a replay does the same.
 
 ``python -m core.runs.trainer RUN_FOLDER`` runs or resumes one run in this process.
 """
@@ -40,10 +41,10 @@ from core.runs.checkpoint import (
     checkpoint_path,
     digest,
     find_checkpoint,
+    good_step,
     latest_checkpoint,
     load_checkpoint,
     parameters_of,
-    safe_step,
     save_best,
     save_checkpoint,
 )
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
 ROLLBACKS = 3
+GUESSING = 1.01  # times the loss of guessing: an untrained model is that close to it
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
 
 
@@ -132,12 +134,15 @@ class Trainer:
         self.scheduler = new_scheduler(self.frame, self.config.capacity)
         self.step, self.rate_scale, self.fold = 0, 1.0, np.zeros((self.frame.bands, self.frame.sheets))
         self.rollbacks, self.ended = 0, ""  # how often so far; why the run ended before its last step
+        # the last loss; steps of the newest good checkpoint, and of that when paint first steered
+        self.loss, self.good, self.twin_good = math.inf, 0, 0
         self.best: tuple[int, float] | None = None  # step and bits of the best validation loss
         self.atlas = ZAtlas(512)
         arrays, meta = self._load(path)
         if meta is not None:
             self.step, self.rate_scale, self.fold = meta["step"], meta["rate_scale"], arrays["fold"]
             self.rollbacks, self.ended = meta.get("rollbacks", 0), meta.get("ended", "")
+            self.good, self.twin_good = good_step(meta, self.config.checkpoint_every), meta.get("twin_good", 0)
             self.best = tuple(meta["best"]) if meta.get("best") else None
             self.scheduler.restore(meta["scheduler"])
             if self.folder.atlas.exists():
@@ -160,6 +165,8 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         """Once a step: everything the rows before it rest on is on disk before the checkpoint is."""
+        if self.painted == self.step + 1:
+            self.twin_good = self.good
         if self.saved == self.step:
             return
         for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
@@ -167,10 +174,10 @@ class Trainer:
         arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
         arrays |= {k: v.numpy() for k, v in self.state.items()} | {"fold": self.fold}
         meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state(),
-                "rollbacks": self.rollbacks, "best": self.best, "ended": self.ended}
+                "rollbacks": self.rollbacks, "best": self.best, "ended": self.ended, "good": self.good,
+                "twin_good": self.twin_good}
         # a twin goes on from the last unpainted state, however late it is asked for
-        needed = [self.step] if self.painted is None else [self.step, self.painted - 1]
-        spare = {*needed, *(safe_step(n, self.config.checkpoint_every) for n in needed)}
+        spare = {self.good} if self.painted is None else {self.good, self.painted - 1, self.twin_good}
         save_checkpoint(self.folder, self.step, arrays, meta, spare=spare)
         self.saved = self.step
         if len(self.atlas):
@@ -291,7 +298,7 @@ class Trainer:
                 self._roll_back(n, f"the {name} became {number}")
                 return
         self.parameters, self.state = parameters, state
-        self.step = n
+        self.step, self.loss = n, value
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
         if "factor" in state:
@@ -314,13 +321,16 @@ class Trainer:
     def _look_back(self) -> None:
         """What is due after a step: validation, a sample, a checkpoint."""
         n, c = self.step, self.config
-        if n % c.checkpoint_every == 0 and not all(np.isfinite(p.numpy()).all() for p in self.parameters.values()):
+        keep = n % c.checkpoint_every == 0
+        if keep and not all(np.isfinite(p.numpy()).all() for p in self.parameters.values()):
             self._roll_back(n, "a parameter stopped being finite")
+        if keep and self.loss <= GUESSING * math.log(len(self.corpus.vocabulary)):
+            self.good = n
         if n % c.evaluate_every == 0 or n == c.steps:
             self._validate()
         if n % c.sample_every == 0 or n == c.steps or self.ended:
             self._write_sample()
-        if n % c.checkpoint_every == 0:
+        if keep:
             self._checkpoint()
 
     def _roll_back(self, step: int, what: str) -> None:
@@ -331,12 +341,12 @@ class Trainer:
         if self.rollbacks == ROLLBACKS:
             raise RunError(f"{why}; the run went back {ROLLBACKS} times with half the learning rate each, so it ends "
                            f"here: start again with a rate below {self.config.rate * 0.5**ROLLBACKS:g}")
-        to = safe_step(step - 1, self.config.checkpoint_every)
+        to = self.good
         path = checkpoint_path(self.folder, to) if to else None
         if path and not path.exists():
             raise RunError(f"{why}; the checkpoint of step {to} to go back to is not there: start a new run")
         self._load(path)
-        self.step, self.rollbacks = step, self.rollbacks + 1
+        self.step, self.rollbacks, self.loss = step, self.rollbacks + 1, math.inf
         log.warning("%s; back to the state of step %d with half the learning rate", why, to)
         found = asdict(origin) if origin else {}
         self.applied.emit({"step": step, "seq": [], "fold": {"atlas": self.scheduler.fold("atlas").to_record()},

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.atlas import ZAtlas
 from core.errors import RunError
 from core.frame import ZFrame
-from core.runs.checkpoint import checkpoint_path, latest_checkpoint, load_checkpoint, safe_step
+from core.runs.checkpoint import checkpoint_path, good_step, latest_checkpoint, load_checkpoint
 from core.runs.events import Inputs, Row
 from core.runs.journal import Follower, encode_record, io_error
 from core.runs.steering import first_painted
@@ -61,7 +61,8 @@ def _make(folder: RunFolder) -> RunFolder:
     if painted is None:
         raise RunError(f"no layer has steered run {folder.id}, so it has no unpainted twin: paint first")
     checkpoint, _ = latest_checkpoint(folder, before=painted)
-    step = 0 if checkpoint is None else int(load_checkpoint(checkpoint)[1]["step"])
+    meta = {"step": 0} if checkpoint is None else load_checkpoint(checkpoint)[1]
+    step = int(meta["step"])
     settings = {k: v for k, v in config.items() if k not in ("schema", "id", "created")}
     settings["twin"] = {"of": folder.id, "step": step}
     root = folder.path.parent
@@ -71,8 +72,8 @@ def _make(folder: RunFolder) -> RunFolder:
         while (root / twin.id).exists():
             twin = RunStore(beside).create(settings)
         _copy_history(folder, twin, inputs.script, step)
-        safe = checkpoint_path(folder, safe_step(step, config["checkpoint_every"]))  # to go back to
-        for path in {checkpoint, safe} if checkpoint else ():
+        good = checkpoint_path(folder, good_step(meta, config["checkpoint_every"]))  # to go back to
+        for path in {checkpoint, good} if checkpoint else ():
             if path.exists():
                 write_atomic(twin.checkpoints / path.name, path.read_bytes())
         return RunFolder(twin.path.rename(root / twin.id))
