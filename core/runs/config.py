@@ -20,9 +20,10 @@ LIBRARIES = ("numpy", "scipy", "numba")
 TRAINING: dict[str, tuple[int, int, float, int]] = {
     "tiny": (64, 16, 1.0e-2, 800),
     "small": (128, 16, 1.0e-2, 1000),
-    "base": (64, 8, 5.0e-3, 4800),
+    "base": (64, 4, 3.0e-3, 9600),
     "large": (256, 64, 3.0e-3, 2000),
 }
+WARMUP = 200  # steps at most, and no more than a twentieth of all
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class RunConfig:
     window: int
     batch: int
     rate: float
-    warmup: int = 20
+    warmup: int = 20  # of runs from before presets had their own
     clip: float = 1.0
     field_every: int = 10
     evaluate_every: int = 50
@@ -90,7 +91,9 @@ class RunConfig:
         if (split := changes.get("split", SPLITS[0])) not in SPLITS:
             raise RunError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         window, batch, rate, preset_steps = TRAINING[preset]
-        base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
+        steps = preset_steps if steps is None else steps
+        base = {"window": window, "batch": batch, "rate": rate, "steps": steps,
+                "warmup": max(1, min(WARMUP, steps // 20))}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):
