@@ -26,6 +26,7 @@ from core.nn.families import FAMILIES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
+from core.runs.index import UNREADABLE, RunIndex
 from core.runs.journal import Journal
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
@@ -285,7 +286,7 @@ def _short(value: Any) -> str:
 @kind
 def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
-    found = [comparison.summary(folder) for folder in RunStore(runs).list()]
+    found = RunIndex(runs).summaries()
     if as_json:
         print_json(found)
         return
@@ -294,6 +295,9 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
         return
     table = Table(*(Column(name, no_wrap=True) for name in ("run", "status", "model", "step", "bits/char", "patches")))
     for r in found:
+        if r["status"] == UNREADABLE:
+            err.print(f"{r['run']} cannot be read: {r['reason']}", style="yellow", markup=False)
+            continue
         bits = next((r[k] for k in ("final", "validation", "train") if r[k] is not None), None)
         table.add_row(r["run"], r["status"], f"{r['model']} {r['preset']}", f"{r['step']:,} / {r['steps']:,}",
                       "-" if bits is None else f"{bits:.3f}", str(r["patches"]))

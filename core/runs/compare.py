@@ -26,7 +26,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "interval": final[-1]["interval"] if final else None,
         "peak_bytes": max((r.get("measured", {}).get("peak_bytes", 0) for r in by_split["train"]), default=0) or None,
         "patches": sum(r.get("kind") == "patch" for r in inputs), "broken_lines": bad,
-        "baselines": record["baselines"],
+        "baselines": record["baselines"], "twin": record.get("twin", {}).get("of"),
     }
 
 
