@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.runs.curves import difference, group_runs, read_run
 from core.runs.journal import read_records
 from core.runs.store import RunFolder
 
@@ -37,7 +38,9 @@ def compare(folders: list[RunFolder]) -> dict[str, Any]:
     -------
     dict
         ``runs``: a summary each; ``settings``: dotted name -> value per run, where they differ (configuration,
-        corpus, code, environment); ``curves``: validation bits per character at the steps that all runs have.
+        corpus, code, environment); ``curves``: validation bits per character at the steps that all runs have;
+        ``groups``: runs that differ in their seed alone, see `core.runs.curves.Group`; ``differences``: of each
+        further group to the first.
     """
     flat = {f.id: _flatten(f.read_config()) for f in folders}
     names = sorted({k for one in flat.values() for k in one})
@@ -48,8 +51,10 @@ def compare(folders: list[RunFolder]) -> dict[str, Any]:
         rows, _ = read_records(folder.metrics)
         curves[folder.id] = {r["step"]: r["bits"] for r in rows if r.get("split") in ("validation", "final")}
     common = sorted(set.intersection(*(set(c) for c in curves.values()))) if curves else []
+    groups = group_runs([read_run(f) for f in folders])
     return {"runs": [summary(f) for f in folders], "settings": settings,
-            "curves": [{"step": s, **{run: c[s] for run, c in curves.items()}} for s in common]}
+            "curves": [{"step": s, **{run: c[s] for run, c in curves.items()}} for s in common],
+            "groups": [g.to_json() for g in groups], "differences": [difference(groups[0], g) for g in groups[1:]]}
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
