@@ -29,7 +29,7 @@ from core.runs.trainer import WARM_STEPS, Trainer, create_run, load_model
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
 from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json
-from workbench.study import compare
+from workbench.study import compare, sweep
 from workbench.tables import choice_table, launch_table, timing_table
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
@@ -232,6 +232,7 @@ def replay(run: str, runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None
 
 
 app.command()(compare)
+app.command()(sweep)
 
 
 @app.command("runs")

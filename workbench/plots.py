@@ -53,7 +53,7 @@ def render_curves(groups: Sequence[Group], by: str = "step", smooth: float = 0.0
     axes = figure.add_subplot(xlabel=AXES[by], ylabel="bits per character", facecolor=look["paper"])
     axes.grid(axis="y", color="#d8dce2", linewidth=0.5)
     axes.spines[:].set_visible(False)
-    axes.tick_params(colors=look["quiet"], length=0)
+    axes.tick_params(which="both", colors=look["quiet"], length=0)
     for number, group in reversed(list(enumerate(groups))):  # the first on top
         coloured = number < len(COLOURS)
         colour = COLOURS[number] if coloured else "#d0d0d0"
@@ -69,6 +69,8 @@ def render_curves(groups: Sequence[Group], by: str = "step", smooth: float = 0.0
         axes.set_xscale("log", nonpositive="mask")
     if "y" in log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     handles, labels = axes.get_legend_handles_labels()
     shown = list(zip(handles, labels, strict=True))[::-1][:len(COLOURS)]
     rest = len(groups) - len(shown)

@@ -68,7 +68,7 @@ def group_table(groups: Sequence[Mapping[str, Any]], differences: Sequence[Mappi
     """Groups of runs as `core.runs.compare.compare` gives them: mean, spread over seeds, difference to the first."""
     table = Table("group", *(Column(n, justify="right", no_wrap=True) for n in (
         "seeds", "bits/char", "spread", "minus the first")), box=box.SIMPLE_HEAD, title_justify="left")
-    table.title = "newest held-out loss; ± is one standard error"
+    table.title = "newest held-out loss: mean over seeds ± its standard error, standard deviation"
     for group, d in zip(groups, [None, *differences], strict=True):
         minus = "" if d is None else _number(d["mean"], d["error"], sign="+") + (" paired" if d["pairs"] else "")
         table.add_row(escape(group["label"]), str(len(group["seeds"])), _number(group["mean"], group["error"]),
