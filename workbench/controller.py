@@ -23,16 +23,18 @@ from core.nn.families import FAMILIES, PRESETS
 from core.runs import compare as comparison
 from core.runs.config import TRAINING
 from core.runs.control import Painter, send
+from core.runs.curves import read_run
 from core.runs.index import UNREADABLE, RunIndex
 from core.runs.store import RunFolder, RunStore
 from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
 from workbench import settings
 from workbench.doctor import examine
-from workbench.watch import TRAIN, RunWatch, open_watch
+from workbench.watch import RunWatch, open_watch
 
 Answer = dict[str, Any]
-LARGEST_COMPARISON = 8
+LARGEST_COMPARISON, MOST_GROUPS = 32, 8  # runs, and colours for them
+POINTS = 512  # of a training curve in a comparison
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
 FIRST_RUN = {"paths": ["corpus"], "preset": "tiny", "steps": 3000}  # a few minutes on a laptop
 LIVE = ("running", "paused")
@@ -158,19 +160,18 @@ class Controller:
         return {"runs": self.index.summaries(), "root": str(self.store.root)}
 
     def compare(self, runs: list[str]) -> Answer:
-        """Settings that differ, and whole curves."""
+        """Settings that differ, groups of seeds with their held-out curves, and each run's training curve."""
         if not 2 <= len(set(runs)) <= LARGEST_COMPARISON or len(set(runs)) != len(runs):
             raise CommandError(f"{len(runs)} runs chosen: mark 2 to {LARGEST_COMPARISON} different ones to compare")
         folders = [self.store.open(r) for r in runs]
         result = comparison.compare(folders)
-        step, bits = (1 + list(TRAIN).index(name) for name in ("step", "bits"))
-        curves = {}
-        for watch in map(open_watch, folders):
-            watch.poll()
-            train, validation = watch.train.tail(), watch.validation.tail()
-            curves[watch.folder.id] = {"train": train[:, [step, bits]].T.tolist(),
-                                       "validation": validation[:, 1:3].T.tolist()}
-        return {"settings": result["settings"], "summaries": result["runs"], "curves": curves}
+        if len(result["groups"]) > MOST_GROUPS:
+            raise CommandError(f"these runs are {len(result['groups'])} groups that differ in more than their seed: "
+                               f"mark runs of at most {MOST_GROUPS}")
+        trains = {f.id: vars(read_run(f).train.thinned(POINTS)) for f in folders}
+        return {"settings": result["settings"], "summaries": result["runs"], "groups": result["groups"],
+                "differences": result["differences"],
+                "curves": {run: {k: v.tolist() for k, v in train.items()} for run, train in trains.items()}}
 
     def doctor(self) -> Answer:
         """What is here and what is missing."""
