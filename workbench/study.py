@@ -149,7 +149,8 @@ def _tell(report: dict[str, Any], folder: Path) -> None:
         out.print(f"table, plot and points: {folder}", markup=False)
     for cell in report["cells"]:
         if cell["state"] == "failed":
-            err.print(f"{cell['label']}, seed {cell['seed']}, run {cell['run']} failed: {cell['reason']}", style="red",
+            run = f"run {cell['run']}" if cell["run"] else "no run yet"
+            err.print(f"{cell['label']}, seed {cell['seed']} ({run}) failed: {cell['reason']}", style="red",
                       markup=False)
     if report["versions"] > 1:
         err.print(f"these runs were made by {report['versions']} versions of the code", style="yellow")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import RunError
+from core.errors import RunError, ZSpaceError
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.curves import STEERING
@@ -126,7 +126,7 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
     if scheduler is None:
         # a run's memory is its own, so Dask sets no limit; `dask_setup` below comes with the preload
         with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0,
-                          silence_logs="ERROR", preload="core.runs.sweep") as cluster, Client(cluster) as client:
+                          silence_logs="CRITICAL", preload="core.runs.sweep") as cluster, Client(cluster) as client:
             yield client
         return
     try:
@@ -219,9 +219,20 @@ class Sweep:
             run, state, step = future.result()
             self.cells[number] = replace(cell, run=run, state=state, step=step)
         else:
-            error = future.exception() if future.status == "error" else "the scheduler lost this run's task"
-            said = str(error) if isinstance(error, RunError | str) else f"{type(error).__name__}: {error}"
-            self.cells[number] = replace(cell, state="failed", reason=" ".join(said.split()))
+            self.cells[number] = replace(cell, state="failed", reason=_reason(future))
+
+
+def _reason(future: Future[Any]) -> str:
+    """Why a task has no result, in one sentence."""
+    from distributed import KilledWorker
+
+    if future.status != "error":
+        return "the scheduler lost this run's task: the same call goes on with it"
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return (f"{error.allowed_failures + 1} workers died that this run was given to, of too little memory, perhaps: "
+                "take fewer at a time, or a smaller model; the same call goes on with it")
+    return " ".join((str(error) if isinstance(error, ZSpaceError) else f"{type(error).__name__}: {error}").split())
 
 
 def train_cell(root: Path, config: RunConfig, digest: str, token: str, number: int) -> tuple[str | None, str, int]:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 from core.data import read_corpus
 from core.errors import RunError, ZSpaceError
@@ -222,6 +223,20 @@ def test_old_news_does_not_undo_an_end(prepare: Callable[[list[RunConfig]], Swee
     sweep.cells[0] = Cell(sweep.cells[0].config, "marsh-wren-07", "finished", 12)
     sweep._hear((0.0, news))
     assert sweep.cells[0].state == "finished"
+
+
+@pytest.mark.parametrize(("status", "error", "reason"), [
+    ("error", KilledWorker("task", None, 3), "4 workers died that this run was given to"),  # type: ignore[arg-type]
+    ("cancelled", None, "the scheduler lost this run's task"),
+])
+def test_a_task_without_an_end_says_what_became_of_it(prepare: Callable[[list[RunConfig]], Sweep],
+                                                      configs: Callable[..., list[RunConfig]], status: str,
+                                                      error: Exception | None, reason: str) -> None:
+    sweep = prepare(configs())
+    sweep._settle(0, SimpleNamespace(status=status, exception=lambda: error))  # type: ignore[arg-type]
+    assert sweep.cells[0].state == "failed"
+    assert str(sweep.cells[0].reason).startswith(reason)
+    assert "the same call goes on with it" in str(sweep.cells[0].reason)
 
 
 def test_another_process_that_trains_a_cell_is_waited_for(
