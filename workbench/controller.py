@@ -164,11 +164,12 @@ class Controller:
         if not 2 <= len(set(runs)) <= LARGEST_COMPARISON or len(set(runs)) != len(runs):
             raise CommandError(f"{len(runs)} runs chosen: mark 2 to {LARGEST_COMPARISON} different ones to compare")
         folders = [self.store.open(r) for r in runs]
-        result = comparison.compare(folders)
+        compared = [read_run(f) for f in folders]
+        result = comparison.compare(folders, compared)
         if len(result["groups"]) > MOST_GROUPS:
             raise CommandError(f"these runs are {len(result['groups'])} groups that differ in more than their seed: "
                                f"mark runs of at most {MOST_GROUPS}")
-        trains = {f.id: vars(read_run(f).train.thinned(POINTS)) for f in folders}
+        trains = {run.id: vars(run.train.thinned(POINTS)) for run in compared}
         return {"settings": result["settings"], "summaries": result["runs"], "groups": result["groups"],
                 "differences": result["differences"],
                 "curves": {run: {k: v.tolist() for k, v in train.items()} for run, train in trains.items()}}

@@ -44,11 +44,12 @@ def compare(
 ) -> None:
     """Show how runs differ: settings, code, surroundings and curves; runs that differ in the seed alone are a group."""
     folders = [RunStore(runs).open(r) for r in run]
-    result = comparison.compare(folders)
+    read = [read_run(f) for f in folders]
+    result = comparison.compare(folders, read)
     if plot is not None:
         from workbench.plots import save_curves
 
-        points = save_curves(plot, group_runs([read_run(f) for f in folders]), by, smooth, log)
+        points = save_curves(plot, group_runs(read), by, smooth, log)
     if as_json:
         print_json(result)
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from core.runs.curves import difference, group_runs, read_run
+from core.runs.curves import Run, difference, group_runs, read_run
 from core.runs.journal import read_records
 from core.runs.store import RunFolder
 
@@ -31,8 +32,14 @@ def summary(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def compare(folders: list[RunFolder]) -> dict[str, Any]:
+def compare(folders: Sequence[RunFolder], runs: Sequence[Run] | None = None) -> dict[str, Any]:
     """Differences between runs.
+
+    Parameters
+    ----------
+    folders : sequence of RunFolder
+    runs : sequence of Run, optional
+        Their curves, where they were read already.
 
     Returns
     -------
@@ -42,16 +49,14 @@ def compare(folders: list[RunFolder]) -> dict[str, Any]:
         ``groups``: runs that differ in their seed alone, see `core.runs.curves.Group`; ``differences``: of each
         further group to the first.
     """
+    runs = [read_run(f) for f in folders] if runs is None else runs
     flat = {f.id: _flatten(f.read_config()) for f in folders}
     names = sorted({k for one in flat.values() for k in one})
     settings = {k: {run: one.get(k) for run, one in flat.items()} for k in names
                 if len({repr(one.get(k)) for one in flat.values()}) > 1}
-    curves: dict[str, dict[int, float]] = {}
-    for folder in folders:
-        rows, _ = read_records(folder.metrics)
-        curves[folder.id] = {r["step"]: r["bits"] for r in rows if r.get("split") in ("validation", "final")}
+    curves = {r.id: dict(zip(r.held.step.astype(int).tolist(), r.held.bits.tolist(), strict=True)) for r in runs}
     common = sorted(set.intersection(*(set(c) for c in curves.values()))) if curves else []
-    groups = group_runs([read_run(f) for f in folders])
+    groups = group_runs(runs)
     return {"runs": [summary(f) for f in folders], "settings": settings,
             "curves": [{"step": s, **{run: c[s] for run, c in curves.items()}} for s in common],
             "groups": [g.to_json() for g in groups], "differences": [difference(groups[0], g) for g in groups[1:]]}

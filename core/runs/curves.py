@@ -18,6 +18,7 @@ from core.runs.journal import read_records
 from core.runs.store import RunFolder
 
 AXES = {"step": "step", "time": "seconds at work", "characters": "characters seen"}
+HELD_OUT = ("validation", "final")
 STEERING = ("patch", "rate")  # inputs after which a run is no longer its settings and seed alone
 NO_SETTING = ("seed", "paths", "threads")  # within a group: threads change last digits, and text counts, not its place
 Floats = NDArray[np.float64]
@@ -151,9 +152,9 @@ def read_run(folder: RunFolder) -> Run:
     config = RunConfig.from_json(record)
     rows = [r for r in read_records(folder.metrics)[0] if r.get("bits") is not None]
     spent = np.cumsum([r.get("measured", {}).get("seconds", 0.0) for r in rows])
-    held = np.array([r["split"] != "train" for r in rows], bool)
+    train, held = (np.array([r["split"] in splits for r in rows], bool) for splits in (("train",), HELD_OUT))
     steps, bits = (np.array([r[k] for r in rows], np.float64) for k in ("step", "bits"))
-    curves = [Curve(steps[at], spent[at], steps[at] * (config.window * config.batch), bits[at]) for at in (~held, held)]
+    curves = [Curve(steps[at], spent[at], steps[at] * (config.window * config.batch), bits[at]) for at in (train, held)]
     steered = any(r.get("kind") in STEERING for r in read_records(folder.inputs)[0])
     settings = {k: v for k, v in config.to_json().items() if k not in NO_SETTING}
     settings |= {"text": record["corpus"]["digest"][:12], "twin of": record.get("twin", {}).get("of"),
