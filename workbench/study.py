@@ -73,8 +73,8 @@ def sweep(
     grid: Annotated[list[str] | None, typer.Option(help="A setting and its values, such as model=rnn,scan or "
                                                    "steps=500; every combination is trained. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each combination, with seeds from 0 on.")] = 1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; one a core by "
-                                                "default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; at most one a "
+                                                "core by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; by default this machine's cores "
                                                 "over the workers.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (tcp://...) whose workers train, "
@@ -87,11 +87,10 @@ def sweep(
     """Train a grid of settings with several seeds and compare them; Ctrl-C stops cleanly, the same call goes on."""
     if scheduler is not None and workers is not None:
         raise ValueError(f"--workers is {workers}, but the scheduler at {scheduler} has its own: leave one of them out")
-    cores = len(os.sched_getaffinity(0))
-    workers = workers or cores
-    places = [os.path.abspath(p) for p in paths]
-    chosen = parse_grid(grid or [])
-    configs = expand(places, chosen, seeds, threads or max(1, cores // workers))
+    places, chosen, cores = [os.path.abspath(p) for p in paths], parse_grid(grid or []), len(os.sched_getaffinity(0))
+    configs = expand(places, chosen, seeds, threads=1)
+    workers = workers or min(cores, len(configs))
+    configs = [replace(c, threads=threads or max(1, cores // workers)) for c in configs]
     if scheduler is None:
         for backend in {c.backend for c in configs}:
             choose(backend)

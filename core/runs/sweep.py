@@ -11,10 +11,11 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,8 +109,7 @@ def find_run(root: Path, config: RunConfig, digest: str) -> RunFolder | None:
     Threads and the text's place do not count, nor does the backend where the settings leave it open ("auto"). Twins,
     and runs that somebody painted on, are no cells.
     """
-    found = [folder for folder in RunStore(root).list() if _is_cell(folder, config, digest)]
-    return next((f for f in found if f.status() == "finished"), found[0] if found else None)
+    return _pick(_made(root, digest), config)
 
 
 @contextmanager
@@ -124,9 +124,14 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if scheduler is None:
-        # a run's memory is its own, so Dask sets no limit; `dask_setup` below comes with the preload
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0,
-                          silence_logs="CRITICAL", preload="core.runs.sweep") as cluster, Client(cluster) as client:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the workers do from their birth, see `dask_setup`
+        try:
+            # a run's memory is its own affair, so Dask sets no limit
+            local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0",
+                                 memory_limit=0, silence_logs="CRITICAL", preload="core.runs.sweep")
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with local, Client(local) as client:
             yield client
         return
     try:
@@ -146,7 +151,7 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
 
 
 def dask_setup(_: object) -> None:
-    """In a worker of this machine: Ctrl-C is the sweep's to answer, which ends the runs with a checkpoint."""
+    """In a worker of this machine, which preloads this module: Ctrl-C is for the sweep, which ends runs in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -172,7 +177,9 @@ class Sweep:
 
     def __init__(self, root: Path, configs: Sequence[RunConfig], digest: str) -> None:
         self.root, self.digest, self.token, self.ending = root, digest, uuid.uuid4().hex, False
-        self.cells = [self._look(config) for config in configs]
+        self._lock = threading.Lock()  # news come in a thread of Dask's
+        made = _made(root, digest)
+        self.cells = [_look(config, _pick(made, config)) for config in configs]
 
     def run(self, client: Client, on_change: Callable[[list[Cell]], None] = lambda cells: None) -> None:
         """Bring every cell to its end, or to a stop.
@@ -197,29 +204,31 @@ class Sweep:
                 self._settle(number, waiting.pop(number))
         on_change(self.cells)
 
-    def _look(self, config: RunConfig) -> Cell:
-        """A cell before the work begins."""
-        folder = find_run(self.root, config, self.digest)
-        if folder is None or folder.status() != "finished":
-            return Cell(config)
-        return Cell(config, folder.id, "finished", config.steps)
-
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
         """News of a run at work; what comes after its end is old."""
         news = event[1]
-        cell = self.cells[news["cell"]]
-        if cell.state in ("waiting", "running"):
-            self.cells[news["cell"]] = replace(cell, run=news["run"], state="running", step=news["step"],
-                                               bits=news["bits"])
+        with self._lock:
+            cell = self.cells[news["cell"]]
+            if cell.state in ("waiting", "running"):
+                self.cells[news["cell"]] = replace(cell, run=news["run"], state="running", step=news["step"],
+                                                   bits=news["bits"])
 
     def _settle(self, number: int, future: Future[Any]) -> None:
         """What a task came to; Dask has tried a few times where workers died."""
-        cell = self.cells[number]
         if future.status == "finished":
             run, state, step = future.result()
-            self.cells[number] = replace(cell, run=run, state=state, step=step)
+            changes = {"run": run, "state": state, "step": step}
         else:
-            self.cells[number] = replace(cell, state="failed", reason=_reason(future))
+            changes = {"state": "failed", "reason": _reason(future)}
+        with self._lock:
+            self.cells[number] = replace(self.cells[number], **changes)
+
+
+def _look(config: RunConfig, folder: RunFolder | None) -> Cell:
+    """A cell before the work begins."""
+    if folder is None or folder.status() != "finished":
+        return Cell(config)
+    return Cell(config, folder.id, "finished", config.steps)
 
 
 def _reason(future: Future[Any]) -> str:
@@ -284,17 +293,26 @@ def end(token: str) -> None:
         _at_work[token].interrupted = True
 
 
-def _is_cell(folder: RunFolder, config: RunConfig, digest: str) -> bool:
-    """Whether a run has these settings, see `find_run`."""
-    try:
-        record = folder.read_config()
-        made = RunConfig.from_json(record)
-    except RunError:  # of another version, or being made
-        return False
-    backend = config.backend if config.backend == "auto" else made.backend
-    return (replace(made, paths=config.paths, threads=config.threads, backend=backend) == config
-            and record["corpus"]["digest"] == digest and "twin" not in record
-            and not any(r.get("kind") in STEERING for r in read_records(folder.inputs)[0]))
+def _made(root: Path, digest: str) -> list[tuple[RunFolder, RunConfig]]:
+    """All runs over a text, newest first, but for twins."""
+    made = []
+    for folder in RunStore(root).list():
+        with suppress(RunError):  # of another version, or being made
+            record = folder.read_config()
+            if record.get("corpus", {}).get("digest") == digest and "twin" not in record:
+                made.append((folder, RunConfig.from_json(record)))
+    return made
+
+
+def _pick(made: Sequence[tuple[RunFolder, RunConfig]], config: RunConfig) -> RunFolder | None:
+    """See `find_run`."""
+    found = []
+    for folder, its in made:
+        backend = config.backend if config.backend == "auto" else its.backend
+        if (replace(its, paths=config.paths, threads=config.threads, backend=backend) == config
+                and not any(r.get("kind") in STEERING for r in read_records(folder.inputs)[0])):
+            found.append(folder)
+    return next((f for f in found if f.status() == "finished"), found[0] if found else None)
 
 
 def _value(name: str, text: str) -> Any:
