@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,13 +125,16 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if scheduler is None:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the workers do from their birth, see `dask_setup`
+        # Ctrl-C is for the sweep, which ends its runs in order: processes inherit the blocked signal from the cluster's
+        # thread. The tracker that they need would unblock it there if it started then
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # a run's memory is its own affair, so Dask sets no limit
             local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0",
-                                 memory_limit=0, silence_logs="CRITICAL", preload="core.runs.sweep")
+                                 memory_limit=0, silence_logs="CRITICAL")
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         with local, Client(local) as client:
             yield client
         return
@@ -148,11 +152,6 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
             raise RunError(f"worker {crowded[0]}, but a process can train one run at a time: start workers with "
                            "--nthreads 1, several with --nworkers")
         yield client
-
-
-def dask_setup(_: object) -> None:
-    """In a worker of this machine, which preloads this module: Ctrl-C is for the sweep, which ends runs in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Sweep:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import read_records
-from core.runs.store import RunStore
+from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import Trainer, create_run
 from tests.serving import wait_for
 from workbench.cli import app
@@ -86,12 +86,24 @@ def alive(group: int) -> bool:
     return True
 
 
+def pid(folder: RunFolder) -> int:
+    """Of the process that trains a run, or did."""
+    beat = folder.read_heartbeat()
+    assert beat is not None
+    return int(beat["pid"])
+
+
 @pytest.mark.long
 def test_ctrl_c_stops_a_sweep_and_the_same_call_goes_on(texts: Path, tmp_path: Path) -> None:
+    """A worker has been killed before that, so that one is hit by Ctrl-C that Dask started by itself."""
     store = RunStore(tmp_path / "runs")
     process = subprocess.Popen([sys.executable, "-m", "workbench.cli", *words(texts, tmp_path), "--workers", "1"],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     wait_for(lambda: any(len(read_records(f.metrics)[0]) > 3 for f in store.list()))
+    folder = store.list()[0]
+    first = pid(folder)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: pid(folder) != first)  # a worker was born since
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     said = " ".join(process.communicate(timeout=60)[0].decode().split())
     assert process.returncode == 0, said
