@@ -92,6 +92,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    curvature: Annotated[float, typer.Option(help="Of the space of the symbols' embeddings: 0 is Euclidean, below 0, "
+                                             "such as -1, the Poincare ball.")] = 0.0,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
@@ -102,7 +104,8 @@ def train(
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
+        curvature=curvature)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
