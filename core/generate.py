@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core.array import asarray
 from core.desire import candidate_distribution, sample, tilt
 from core.nn.model import Model, Parameters
+from core.nn.zsoftmax import entropy_temperature
 from core.random import Philox
 
 STREAM = 3  # of the random numbers: 1 draws weights, 2 picks windows, 3 picks symbols
@@ -31,6 +32,9 @@ class Sampling:
         Score per symbol; positive is wanted.
     strength, budget : float
         Largest tilt, and the largest KL divergence (nats a symbol) it may cost.
+    entropy : float, optional
+        Nats of the softmax before top-k and top-p: the temperature is moved to reach it, by a factor of at most
+        `core.nn.zsoftmax.LARGEST_FACTOR`.
     """
 
     temperature: float = 1.0
@@ -39,6 +43,7 @@ class Sampling:
     desire: NDArray[np.float64] | None = None
     strength: float = 1.0
     budget: float = 0.1
+    entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ def generate(model: Model, p: Parameters, prompt: NDArray[Any], length: int, see
     for u in uniforms:
         x, state, _ = model.states(p, asarray(tokens), state)
         scores = model.logits(p, x[:, -1:]).numpy()[0, 0].astype(np.float64)
-        before = candidate_distribution(scores, how.temperature, how.top_k, how.top_p)
+        heat = how.temperature if how.entropy is None else entropy_temperature(scores, how.entropy, how.temperature)
+        before = candidate_distribution(scores, heat, how.top_k, how.top_p)
         after, beta, kl = before, 0.0, 0.0
         if how.desire is not None and how.strength != 0:
             after, beta, kl = tilt(before, how.desire, how.strength, how.budget)

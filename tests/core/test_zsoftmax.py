@@ -1,0 +1,83 @@
+"""The Z-space softmax, and the temperature that gives a wanted entropy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from core.array import asarray
+from core.generate import Sampling, generate
+from core.nn.model import Config
+from core.nn.rnn import Rnn
+from core.nn.zsoftmax import LARGEST_FACTOR, entropy_temperature, zspace_softmax
+
+SCORES = np.array([2.0, 1.0, 0.5, -1.0, -np.inf])
+
+
+def entropy_by_hand(scores: NDArray[np.float64], temperature: float) -> float:
+    """-sum p log p, summed exactly."""
+    weights = [math.exp((s - scores.max()) / temperature) for s in scores]
+    total = math.fsum(weights)
+    return -math.fsum(w / total * math.log(w / total) for w in weights if w > 0)
+
+
+def test_softmax_by_hand() -> None:
+    scores = np.random.default_rng(0).standard_normal((3, 7))
+    for c, temperature in ((-1.0, 1.0), (-4.0, 0.5), (-0.25, 2.0)):
+        e = np.exp(scores * math.sqrt(-c) / temperature)
+        np.testing.assert_allclose(zspace_softmax(asarray(scores), c, temperature).numpy(),
+                                   e / e.sum(-1, keepdims=True), rtol=1e-13)
+    for c, temperature in ((0.0, 1.0), (-1.0, 0.0), (-1.0, math.nan)):
+        with pytest.raises(ValueError, match="must be below 0, the second above 0"):
+            zspace_softmax(asarray(scores), c, temperature)
+
+
+@pytest.mark.parametrize("wanted", [0.6, 0.9, 1.1, 1.3])
+def test_the_wanted_entropy_is_met(wanted: float) -> None:
+    found = entropy_temperature(SCORES, wanted)
+    assert 1 / LARGEST_FACTOR < found < LARGEST_FACTOR
+    assert entropy_by_hand(SCORES[:4], found) == pytest.approx(wanted, rel=1e-13)
+
+
+def test_two_symbols_have_the_closed_form() -> None:
+    p = 0.8  # log(p / (1 - p)) = difference / T
+    wanted = -p * math.log(p) - (1 - p) * math.log(1 - p)
+    assert entropy_temperature(np.array([0.0, -1.5]), wanted) == pytest.approx(1.5 / math.log(p / (1 - p)), rel=1e-12)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=9).map(np.array), st.floats(1e-3, 3), st.floats(0.1, 3))
+@settings(max_examples=200, deadline=None)
+def test_it_is_met_or_the_bound_is_hit(scores: NDArray[np.float64], wanted: float, temperature: float) -> None:
+    found = entropy_temperature(scores, wanted, temperature)
+    reached = entropy_by_hand(scores, found)
+    if found == temperature / LARGEST_FACTOR:
+        assert reached >= wanted - 1e-9
+    elif found == temperature * LARGEST_FACTOR:
+        assert reached <= wanted + 1e-9
+    else:
+        assert reached == pytest.approx(wanted, abs=1e-9)
+
+
+def test_what_cannot_be_asked_is_refused() -> None:
+    for wanted, temperature in ((0.0, 1.0), (math.nan, 1.0), (1.0, 0.0)):
+        with pytest.raises(ValueError, match="both must be above 0"):
+            entropy_temperature(SCORES, wanted, temperature)
+
+
+def test_generation_takes_the_temperature_of_each_step() -> None:
+    model = Rnn(Config(vocabulary=7, width=8, hidden=8, layers=2, curvature=-1.0))
+    p = {k: asarray(v * (9 if k == "head" else 1)) for k, v in model.initial_parameters(1).items()}
+    prompt = np.array([1, 2, 3], np.int32)
+    drawn = list(generate(model, p, prompt, 20, 5, Sampling(entropy=1.2)))
+    tokens = np.array([[*prompt, *(d.symbol for d in drawn)]], np.int32)
+    x, _, _ = model.states(p, asarray(tokens), model.initial_state(1))
+    for scores, d in zip(model.logits(p, x).numpy()[0, 2:].astype(np.float64), drawn, strict=False):
+        e = np.exp((scores - scores.max()) / entropy_temperature(scores, 1.2))
+        assert d.probability == pytest.approx(e[d.symbol] / e.sum(), rel=1e-4)
+        assert entropy_by_hand(scores, entropy_temperature(scores, 1.2)) == pytest.approx(1.2, abs=1e-9)
+    assert list(generate(model, p, prompt, 20, 5, Sampling())) != drawn
