@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, apply
-from core.functions import log, maximum, sqrt, tanh, where
+from core.array import Array
+from core.functions import log1p, maximum, sqrt, tanh
 from core.gradients import like
 
 BOUNDARY = 1 - 1e-5  # largest norm of a point, of the ball's radius: 12.2 / sqrt(-c) from the origin
@@ -63,7 +63,7 @@ def log_map(x: Array, c: float) -> Array:
         Curvature, below 0.
     """
     r = _norm(x * math.sqrt(-c))
-    return x * (_log1p(2.0 * r / (1.0 - r)) / (2.0 * r))
+    return x * (log1p(2.0 * r / (1.0 - r)) / (2.0 * r))
 
 
 def distance(x: Array, y: Array, c: float) -> Array:
@@ -76,7 +76,7 @@ def distance(x: Array, y: Array, c: float) -> Array:
     apart, inside = x - y, _inside(x * s) * _inside(y * s)
     length = sqrt(maximum((apart * apart).sum(-1), like(apart, TINY)) / inside)
     a = maximum(length * s, like(length, math.sqrt(_epsilon(length))))  # below, asinh(a) / a is 1 to rounding
-    return length * 2.0 * (_log1p(a + a * a / (1.0 + sqrt(1.0 + a * a))) / a)
+    return length * 2.0 * (log1p(a + a * a / (1.0 + sqrt(1.0 + a * a))) / a)
 
 
 def project(x: Array, c: float) -> Array:
@@ -103,12 +103,3 @@ def _norm(u: Array) -> Array:
 def _inside(u: Array) -> Array:
     """1 - |u|^2, the inverse of half the metric's factor."""
     return 1.0 - (u * u).sum(-1)
-
-
-def _log1p(x: Array) -> Array:
-    """log(1 + x) for x > 0; up to 1/4, where 1 + x would round much of x away, the series of 2 artanh(x / (2 + x))."""
-    z = x / (2.0 + x)
-    square, series = z * z, like(x, 0)
-    for k in range(7 if x.dtype == np.float32 else 15, 0, -2):
-        series = series * square + 1 / k
-    return where(apply("greater", x, like(x, 0.25)), log(1.0 + x), 2.0 * z * series)
