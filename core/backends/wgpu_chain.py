@@ -38,7 +38,7 @@ EXPRESSIONS: dict[str, str] = {  # {0}, {1}, ... are the operands, then the para
     "cos": "sine({0}, 1.0)",
     "tanh": "tangent({0})",
     "sigmoid": "sigmoid({0})",
-    "softplus": "softplus({0})",
+    "softplus": "max({0}, vec4<f32>()) + log1p(exp(-abs({0})))",
     "silu": "{0} * sigmoid({0})",
     "silu_grad": "{0} * sigmoid({1}) * (1.0 + {1} * (1.0 - sigmoid({1})))",
     "greater": "select(vec4<f32>(), vec4<f32>(1.0), {0} > {1})",
@@ -53,13 +53,6 @@ FUNCTIONS = {
     "sigmoid": """
 fn sigmoid(x: vec4<f32>) -> vec4<f32> {
   return 1.0 / (1.0 + exp(-max(x, vec4<f32>(-87.0))));
-}
-""",
-    "softplus": """
-fn softplus(x: vec4<f32>) -> vec4<f32> {  // log(1 + e) = log(1 + e) e / ((1 + e) - 1) mends the rounding of 1 + e
-  let e = exp(-abs(x));
-  let one = 1.0 + e;
-  return max(x, vec4<f32>()) + select(log(one) * e / max(one - 1.0, vec4<f32>(1e-9)), e, one == vec4<f32>(1.0));
 }
 """,
     "log1p": """
