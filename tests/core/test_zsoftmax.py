@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.array import asarray
 from core.generate import Sampling, generate
+from core.nn.hyperbolic import distance, exp_map
 from core.nn.model import Config
 from core.nn.rnn import Rnn
 from core.nn.zsoftmax import LARGEST_FACTOR, entropy_temperature, zspace_softmax
@@ -35,6 +36,17 @@ def test_softmax_by_hand() -> None:
     for c, temperature in ((0.0, 1.0), (-1.0, 0.0), (-1.0, math.nan)):
         with pytest.raises(ValueError, match="must be below 0, the second above 0"):
             zspace_softmax(asarray(scores), c, temperature)
+
+
+def test_over_distances_the_curvature_only_sets_the_scale_of_the_ball() -> None:
+    rng = np.random.default_rng(1)
+    tangents, symbols = rng.standard_normal((4, 1, 3)), rng.standard_normal((1, 6, 3))
+    found = []
+    for c in (-1.0, -0.25, -9.0):
+        x, p = (exp_map(asarray(v / math.sqrt(-c)), c) for v in (tangents, symbols))
+        found.append(zspace_softmax(-distance(x, p, c), c, 0.7).numpy())
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-12)
+    np.testing.assert_array_equal(found[0].argmax(-1), distance(x, p, c).numpy().argmin(-1))  # the nearest is likeliest
 
 
 @pytest.mark.parametrize("wanted", [0.6, 0.9, 1.1, 1.3])
