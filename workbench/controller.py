@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
 from core.backends import available
-from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.families import FAMILIES, PRESETS
 from core.runs import compare as comparison
@@ -26,12 +25,15 @@ from core.runs.control import Painter, send
 from core.runs.store import RunFolder, RunStore
 from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
+from core.texts import SUFFIXES
 from workbench import settings
 from workbench.doctor import examine
 from workbench.watch import TRAIN, RunWatch, open_watch
+from workbench.writing import Writing, check
 
 Answer = dict[str, Any]
 LARGEST_COMPARISON = 8
+WRITINGS = 2  # generations at a time; each is a process with a model
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
 FIRST_RUN = {"paths": ["corpus"], "preset": "tiny", "steps": 3000}  # a few minutes on a laptop
 LIVE, UNREADABLE = ("running", "paused"), "unreadable"
@@ -56,6 +58,7 @@ class Controller:
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
         self._twins: dict[Path, str] = {}
+        self._writings: list[Writing] = []
         self.painting = ThreadPoolExecutor(1, "paint")  # one thread: layers are journalled in the order they came in
 
     # --- runs ---------------------------------------------------------------------------------------------------------
@@ -158,6 +161,14 @@ class Controller:
         number = self.queue.go_on(self.store.open(run).id)
         self.queue.ensure_worker()
         return {"queued": number}
+
+    def generate(self, watch: RunWatch, ask: Answer) -> Writing:
+        """Let a run write; several pages at once, but not any number of them."""
+        self._writings = [w for w in self._writings if w.at_work]
+        if len(self._writings) >= WRITINGS:
+            raise CommandError(f"{WRITINGS} generations are at work: wait for one to end, or stop one")
+        self._writings.append(Writing(watch.folder, check(ask)))
+        return self._writings[-1]
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.array import Array, apply, asarray, checkpoint, leaf
 from core.frame import ZFrame
-from core.functions import causal_conv, concat, rms_norm, take
+from core.functions import causal_conv, concat, dropout, rms_norm, take
 from core.nn.hyperbolic import check_curvature, host_exp_map, log_map, project
 from core.primitives import Shape
 from core.random import Philox
 
+STREAM = 1000  # of the random numbers that dropout draws, and on from it a stream a block
 Parameters = Mapping[str, Array]
 State = dict[str, Array]
 Presets = dict[str, dict[str, int]]  # name -> sizes
@@ -59,6 +60,27 @@ class Config:
             if not getattr(self, name) >= 1:
                 raise ValueError(f"model: {name} is {getattr(self, name)}, it must be at least 1")
         check_curvature(self.curvature)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """What training loses at random: a share of the embedding's values and of what each block adds.
+
+    Parameters
+    ----------
+    rate : float
+        The share, above 0 and below 1.
+    seed, step : int
+        Of the random numbers; a step of training draws its own.
+    """
+
+    rate: float
+    seed: int
+    step: int
+
+    def __call__(self, x: Array, i: int) -> Array:
+        """Of the embedding (i = 0) or of what block i - 1 adds."""
+        return dropout(x, self.rate, self.seed, STREAM + i, self.step)
 
 
 class Weights:
@@ -136,7 +158,7 @@ class Model(ABC):
 
     def states(self, p: Parameters, tokens: Array, state: State, stop: int | None = None,
                frame: ZFrame | None = None, gains: NDArray[np.float64] | None = None,
-               recompute: bool = False) -> tuple[Array, State, Array]:
+               recompute: bool = False, lose: Dropout | None = None) -> tuple[Array, State, Array]:
         """Run the blocks.
 
         Parameters
@@ -151,6 +173,8 @@ class Model(ABC):
             Put the spectral tap with these gains [B, S] after block `tapped_layer`.
         recompute : bool
             Keep only what enters each block, and compute its inside again in the backward pass.
+        lose : Dropout, optional
+            In training.
 
         Returns
         -------
@@ -159,6 +183,8 @@ class Model(ABC):
         """
         c = self.config.curvature
         x = take(log_map(p["embedding"], c) if c else p["embedding"], tokens)
+        if lose:
+            x = lose(x, 0)
         after: State = {}
         tapped = x
         for i in range(self.config.layers if stop is None else stop):
@@ -166,7 +192,8 @@ class Model(ABC):
             block = partial(self.block, i, {k.removeprefix(prefix): v for k, v in p.items() if k.startswith(prefix)})
             names = [prefix + name for name in self.block_state(i)]
             inputs = x, *(state[name] for name in names)
-            x, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
+            y, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
+            x = x + lose(y - x, i + 1) if lose else y
             after |= zip(names, kept, strict=True)
             if i + 1 == self.tapped_layer:
                 if gains is not None:

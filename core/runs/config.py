@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.data import Corpus
+from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
 from core.nn.hyperbolic import check_curvature
@@ -49,6 +49,10 @@ class RunConfig:
     curvature : float
         Of the space that the symbols' embeddings live in, and of the run's frame: 0 is Euclidean (its frame has -1),
         below 0 the Poincare ball.
+    dropout : float
+        Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
+    split : str
+        What is held out, "contiguous" or "file", as `core.data.read_corpus` takes it.
     """
 
     paths: tuple[str, ...]
@@ -71,6 +75,8 @@ class RunConfig:
     capacity: int = 8
     recompute: bool = False
     curvature: float = 0.0
+    dropout: float = 0.0
+    split: str = "contiguous"
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -80,12 +86,14 @@ class RunConfig:
         Raises
         ------
         RunError
-            Unknown model or preset, a setting that is not above 0, or a fraction where a whole number is needed.
+            Unknown model, preset or split, a setting that is not above 0, or a fraction where a whole number is needed.
         """
         if model not in FAMILIES:
             raise RunError(f"model {model!r} is unknown: choose one of {', '.join(FAMILIES)}")
         if preset not in PRESETS:
             raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+        if (split := changes.get("split", SPLITS[0])) not in SPLITS:
+            raise RunError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         window, batch, rate, preset_steps = TRAINING[preset]
         base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
@@ -96,7 +104,9 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.type == "bool" and type(value) is not bool:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
-            free = field.name in ("seed", "recompute", "curvature")
+            if field.name == "dropout" and not 0 <= value < 1:
+                raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
+            free = field.name in ("seed", "recompute", "dropout", "curvature")
             if not free and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         try:

@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.array import asarray
-from core.generate import Sampling, generate
 from core.nn.hyperbolic import distance, exp_map
-from core.nn.model import Config
-from core.nn.rnn import Rnn
 from core.nn.zsoftmax import LARGEST_FACTOR, entropy_temperature, zspace_softmax
 
 SCORES = np.array([2.0, 1.0, 0.5, -1.0, -np.inf])
@@ -79,17 +76,3 @@ def test_what_cannot_be_asked_is_refused() -> None:
     for wanted, temperature in ((0.0, 1.0), (math.nan, 1.0), (1.0, 0.0)):
         with pytest.raises(ValueError, match="both must be above 0"):
             entropy_temperature(SCORES, wanted, temperature)
-
-
-def test_generation_takes_the_temperature_of_each_step() -> None:
-    model = Rnn(Config(vocabulary=7, width=8, hidden=8, layers=2, curvature=-1.0))
-    p = {k: asarray(v * (9 if k == "head" else 1)) for k, v in model.initial_parameters(1).items()}
-    prompt = np.array([1, 2, 3], np.int32)
-    drawn = list(generate(model, p, prompt, 20, 5, Sampling(entropy=1.2)))
-    tokens = np.array([[*prompt, *(d.symbol for d in drawn)]], np.int32)
-    x, _, _ = model.states(p, asarray(tokens), model.initial_state(1))
-    for scores, d in zip(model.logits(p, x).numpy()[0, 2:].astype(np.float64), drawn, strict=False):
-        e = np.exp((scores - scores.max()) / entropy_temperature(scores, 1.2))
-        assert d.probability == pytest.approx(e[d.symbol] / e.sum(), rel=1e-4)
-        assert entropy_by_hand(scores, entropy_temperature(scores, 1.2)) == pytest.approx(1.2, abs=1e-9)
-    assert list(generate(model, p, prompt, 20, 5, Sampling())) != drawn
