@@ -70,6 +70,8 @@ def train(
     split: Annotated[str, typer.Option(help="What is held out, about a tenth: contiguous (the end of the text) or file "
                                        "(whole files).")] = "contiguous",
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    curvature: Annotated[float, typer.Option(help="Of the space of the symbols' embeddings: 0 is Euclidean, below 0, "
+                                             "such as -1, the Poincare ball.")] = 0.0,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
     dropout: Annotated[float, typer.Option(help="Share of activations that training loses at random: some helps where "
@@ -83,7 +85,7 @@ def train(
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
         threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
-        dropout=dropout, split=split)
+        dropout=dropout, split=split, curvature=curvature)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:

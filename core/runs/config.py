@@ -12,6 +12,7 @@ from typing import Any
 from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
+from core.nn.hyperbolic import check_curvature
 from core.nn.model import Model
 
 LIBRARIES = ("numpy", "scipy", "numba")
@@ -46,6 +47,9 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    curvature : float
+        Of the space that the symbols' embeddings live in, and of the run's frame: 0 is Euclidean (its frame has -1),
+        below 0 the Poincare ball.
     dropout : float
         Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
     split : str
@@ -71,6 +75,7 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    curvature: float = 0.0
     dropout: float = 0.0
     split: str = "contiguous"
 
@@ -104,8 +109,13 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
             if field.name == "dropout" and not 0 <= value < 1:
                 raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
-            if field.name not in ("seed", "recompute", "dropout") and isinstance(value, (int, float)) and not value > 0:
+            free = field.name in ("seed", "recompute", "dropout", "curvature")
+            if not free and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
+        try:
+            check_curvature(config.curvature)
+        except ValueError as error:
+            raise RunError(str(error)) from error
         return config
 
     def to_json(self) -> dict[str, Any]:
@@ -123,7 +133,7 @@ class RunConfig:
 
     def build(self, corpus: Corpus) -> Model:
         """The model, sized for the corpus."""
-        return build(self.model, self.preset, len(corpus.vocabulary))
+        return build(self.model, self.preset, len(corpus.vocabulary), self.curvature)
 
 
 def environment(backend: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
-        "frame": ZFrame.octaves().to_json(),
+        "frame": ZFrame.octaves(curvature=config.curvature or -1.0).to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
@@ -256,8 +256,9 @@ class Trainer:
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
-        self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
-        del clipped
+        updated, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        self.parameters = self.model.constrain(updated)
+        del clipped, updated
         self.backend.flush()
         value = float(loss)
         if not math.isfinite(value):

@@ -160,6 +160,7 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["train", "{place}/texts", "--curvature", "2"], "curvature is 2.0: it must be 0 (Euclidean) or a finite number"),
     (["train", "{place}/texts", "--split", "random"], "split 'random' is unknown: choose one of contiguous, file"),
     (["sample", "no-such-run"], "no-such-run"),
     (["sample", "../../etc"], "leads out of the runs folder"),
