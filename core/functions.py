@@ -20,6 +20,11 @@ def log(x: Array) -> Array:
     return apply("log", x)
 
 
+def log1p(x: Array) -> Array:
+    """log(1 + x), exact for small x."""
+    return apply("log1p", x)
+
+
 def sqrt(x: Array) -> Array:
     return apply("sqrt", x)
 

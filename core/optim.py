@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from core.array import Array, asarray
-from core.functions import maximum, sqrt, tanh
+from core.array import Array, asarray, leaf
+from core.functions import maximum, sqrt
+from core.nn.hyperbolic import exp_map, moebius_add, project
 
 Arrays = Mapping[str, Array]
-EDGE = 1e-5  # what stays between a point of the ball and its boundary, of the radius: float32 can still tell them apart
 
 
 def clip_by_norm(grads: Arrays, limit: float) -> tuple[dict[str, Array], Array]:
@@ -62,7 +62,7 @@ class Adam:
         new, after = {}, {}
         for k, p in parameters.items():  # one parameter after the other: its launches fuse
             m, v = self.moments(grads[k], state[f"m.{k}"], state[f"v.{k}"])
-            new[k], after[f"m.{k}"], after[f"v.{k}"] = _leaf(p - self.change(m, v, rate, count)), m, v
+            new[k], after[f"m.{k}"], after[f"v.{k}"] = leaf(p - self.change(m, v, rate, count)), m, v
         return new, after
 
     def moments(self, g: Array, m: Array, v: Array) -> tuple[Array, Array]:
@@ -119,7 +119,7 @@ class Hypergrad:
     def step(self, parameters: Arrays, grads: Arrays, state: Arrays, rate: float, count: int
              ) -> tuple[dict[str, Array], dict[str, Array]]:
         """One update; `count` starts at 1. Returns new parameters and state."""
-        seen = {k: g * _flatness(parameters[k].detach(), -self.ball[k]) if k in self.ball else g
+        seen = {k: _in_frame(g, parameters[k].detach(), self.ball[k]) if k in self.ball else g
                 for k, g in grads.items()}
         # the moments before this step still hold the last direction
         last = {k: self.adam.change(state[f"m.{k}"], state[f"v.{k}"], 1.0, max(count - 1, 1)) for k in seen}
@@ -130,7 +130,7 @@ class Hypergrad:
             p = parameters[k].detach()
             m, v = self.adam.moments(g, state[f"m.{k}"], state[f"v.{k}"])
             change = self.adam.change(m, v, rate, count) * factor
-            new[k] = _leaf(_geodesic(p, -change, -self.ball[k]) if k in self.ball else p - change)
+            new[k] = leaf(_along_geodesic(p, -change, self.ball[k]) if k in self.ball else p - change)
             after[f"m.{k}"], after[f"v.{k}"] = m, v
         return new, after
 
@@ -154,16 +154,11 @@ class Realgrad:
         new, after = {}, {}
         for k, p in parameters.items():
             m = after[f"m.{k}"] = state[f"m.{k}"] * self.momentum + grads[k] * (1 - self.momentum)
-            new[k] = _leaf(p - m * rate)
+            new[k] = leaf(p - m * rate)
         return new, after
 
 
 OPTIMISERS: dict[str, Optimiser] = {"adam": Adam(), "hypergrad": Hypergrad(), "realgrad": Realgrad()}
-
-
-def _leaf(x: Array) -> Array:
-    """The same values as a new leaf of the tape."""
-    return Array(x.backend, x.buffer, x.shape, x.dtype, None, True)
 
 
 def _constant(value: float, shape: tuple[int, ...], beside: Array) -> Array:
@@ -185,24 +180,14 @@ def _cosine(a: Arrays, b: Arrays) -> Array:
     return dot(a, b) / (sqrt(dot(a, a)) * sqrt(dot(b, b)) + 1e-30)
 
 
-def _square(x: Array) -> Array:
-    """Squared length of each row."""
-    return (x * x).sum(-1, keepdims=True)
+def _in_frame(g: Array, p: Array, c: float) -> Array:
+    """A gradient at points of the ball, in the orthonormal frames there."""
+    return g * (1.0 + (p * p).sum(-1, keepdims=True) * c)
 
 
-def _flatness(p: Array, k: float) -> Array:
-    """1 - |c| r^2 of each row: 1 at the origin of the ball, 0 at its boundary."""
-    return _square(p) * -k + 1.0
-
-
-def _geodesic(p: Array, w: Array, k: float) -> Array:
-    """p (+) exp_0(w), row by row, in the ball of curvature -k; no closer to its boundary than `EDGE`."""
-    length = sqrt(_square(w) * k + 1e-24)
-    e = w * (tanh(length) / length)
-    along, pp, ee = (p * e).sum(-1, keepdims=True) * (2 * k) + 1.0, _square(p) * k, _square(e) * k
-    moved = (p * (along + ee) + e * (1.0 - pp)) / (along + pp * ee)
-    largest = (1 - EDGE) / math.sqrt(k)
-    return moved * (largest / maximum(sqrt(_square(moved)), _constant(largest, (), p)))
+def _along_geodesic(p: Array, w: Array, c: float) -> Array:
+    """Where points of the ball come to along w, given in the orthonormal frames at them."""
+    return project(moebius_add(p, exp_map(w, c), c), c)
 
 
 SHAPES: dict[str, Callable[[float], float]] = {  # share of the peak, by the share of the run that is done

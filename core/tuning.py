@@ -78,11 +78,16 @@ def bucket(n: int) -> int:
     return 1 << (n - 1).bit_length() if n else 0
 
 
-def cache_file() -> Path:
-    """Where choices are kept."""
+def cache_folder() -> Path:
+    """Where this user keeps what can be made again: $ZSPACE_CACHE, else zspace in the system's cache folder."""
     folder = os.environ.get("ZSPACE_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (Path(folder) if folder else Path(home) / "zspace") / "tuning.json"
+    return Path(folder) if folder else Path(home) / "zspace"
+
+
+def cache_file() -> Path:
+    """Where choices are kept."""
+    return cache_folder() / "tuning.json"
 
 
 def tuned(key: Key, candidates: Sequence[Candidate], measure: Callable[[Candidate], float]) -> Candidate:

@@ -1,9 +1,8 @@
-// The list of runs, the queue, comparisons, and the form for a new run.
+// The list of runs, the queue, and the form for a new run.
+import {Comparison} from "./comparison.js"
 import {$, el, fixed, toast, whole} from "./dom.js"
-import {clear, fill} from "./charts.js"
 
-const MOST = 8
-const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8ac2e", "#999999"] // Okabe and Ito, yellow darkened
+const MOST = 32
 
 export class Runs {
   constructor(ask, open) {
@@ -12,6 +11,7 @@ export class Runs {
     this.marked = new Set()
     this.list = []
     $("runs-filter").addEventListener("input", () => this.draw())
+    this.compared = new Comparison()
     $("compare").addEventListener("click", () => this.compare())
   }
 
@@ -69,34 +69,11 @@ export class Runs {
   async compare() {
     const runs = [...this.marked]
     try {
-      this.show(runs, await this.ask("compare", {runs}))
+      this.compared.show(runs, await this.ask("compare", {runs}))
     } catch (error) {
       toast(error.message)
     }
   }
-
-  show(runs, {settings, curves, summaries}) {
-    $("compare-card").hidden = false
-    clear("comparison")
-    const lines = (part) => ({xs: runs.map((r) => curves[r][part][0] ?? []), ys: runs.map((r) => curves[r][part][1] ?? []), colour: runs.map((_, i) => COLOURS[i])})
-    const held = lines("validation")
-    fill("compare-train", lines("train"))
-    fill("compare-validation", held)
-    fill("compare-dots", {step: held.xs.flat(), bits: held.ys.flat(), run: runs.flatMap((r, i) => held.xs[i].map(() => r)), colour: held.xs.flatMap((xs, i) => xs.map(() => COLOURS[i]))})
-    $("compare-legend").replaceChildren(...runs.map((r, i) => el("span", {}, el("i", {class: "line", style: `background:${COLOURS[i]}`}), r)))
-    const of = Object.fromEntries(summaries.map((s) => [s.run, s]))
-    const line = (name, value) => el("tr", {}, el("td", {}, name), ...runs.map((r) => el("td", {class: "wrap num"}, value(r))))
-    $("compare-table").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "what differs"), ...runs.map((r) => el("th", {}, r)))),
-      el("tbody", {}, line("validation, bits/char", (r) => fixed(of[r].validation, 3)), line("whole held-out part, bits/char", (r) => (of[r].final == null ? "–" : `${fixed(of[r].final, 3)} (${of[r].interval.map((v) => fixed(v, 3)).join(" to ")})`)),
-        ...Object.entries(settings).map(([name, values]) => line(name, (r) => brief(values[r]))),
-        ...(Object.keys(settings).length ? [] : [el("tr", {}, el("td", {colspan: runs.length + 1, class: "quiet"}, "no setting differs"))]))))
-    $("compare-card").scrollIntoView({block: "nearest"})
-  }
-}
-
-function brief(value) {
-  const text = value == null ? "–" : typeof value === "string" ? value : JSON.stringify(value)
-  return text.length > 48 ? `${text.slice(0, 32)}… (${whole(text.length)} characters)` : text
 }
 
 export class Form {

@@ -15,6 +15,7 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     LinearColorMapper,
+    NoOverlap,
     NumeralTickFormatter,
     Range1d,
 )
@@ -122,15 +123,20 @@ def history() -> figure:
 
 
 def comparison() -> figure:
-    """Training (thin) and validation (dots) of several runs, a colour each."""
+    """Groups of runs, a colour each: training of every run (thin), mean held-out loss (dots) with standard errors."""
     fig = _curves("comparison")
-    train, held = (_source(f"compare-{part}", "xs", "ys", "colour") for part in ("train", "validation"))
-    _add(fig, "compare-train-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_alpha=0.5), train)
-    _add(fig, "compare-validation-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_width=1.5), held)
-    dots = _add(fig, "compare-dots-scatter", Scatter(x="step", y="bits", size=5, line_color=None, fill_color="colour"),
-                _source("compare-dots", "step", "bits", "colour", "run"))
-    fig.add_tools(HoverTool(renderers=[dots], tooltips=[("run", "@run"), ("step", "@step{0,0}"),
-                                                        ("validation", "@bits{0.000} bits/char")]))
+    fig.xaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
+    fig.xaxis.major_label_policy = NoOverlap()  # a logarithmic axis crowds them
+    train, means = (_source(f"compare-{part}", "xs", "ys", "colour") for part in ("train", "means"))
+    dots = _source("compare-dots", "x", "bits", "low", "high", "colour", "group", "step", "error")
+    _add(fig, "compare-train-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_alpha=0.4), train)
+    _add(fig, "compare-means-lines", MultiLine(xs="xs", ys="ys", line_color="colour", line_width=1.5), means)
+    _add(fig, "compare-errors", Segment(x0="x", y0="low", x1="x", y1="high", line_color="colour", line_width=1.5), dots)
+    points = _add(fig, "compare-dots-scatter", Scatter(x="x", y="bits", size=5, line_color=None, fill_color="colour"),
+                  dots)
+    fig.add_tools(HoverTool(renderers=[points], tooltips=[("group", "@group"), ("step", "@step{0,0}"),
+                                                          ("held out", "@bits{0.000} bits/char"),
+                                                          ("standard error", "@error")]))
     return fig
 
 

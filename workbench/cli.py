@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from core.desire import SETS
-from core.errors import ZSpaceError
 from core.generate import Sampling
 from core.nn.families import FAMILIES
 from core.optim import OPTIMISERS, SHAPES
@@ -29,43 +24,23 @@ from core.runs.config import RunConfig
 from core.runs.control import paint, send
 from core.runs.evaluation import evaluate_run
 from core.runs.generations import Writer, measure_desire, new_name, replay_generation
+from core.runs.index import UNREADABLE, RunIndex
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import WARM_STEPS, Trainer, create_run
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
+from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json
+from workbench.study import compare, sweep
 from workbench.tables import choice_table, effect_table, evaluation_tables, launch_table, timing_table
 from workbench.wishes import read_hint, read_phases, read_wishes
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Train small attention-free character models on your own text, and see and steer the loop.")
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-
 bench = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 app.add_typer(bench, name="bench")
 
-Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 Checkpoint = Annotated[str, typer.Option(help="latest, or best: that of the best validation loss.")]
-DEFAULT_RUNS = Path("runs")
-
-
-def kind(command: Callable[..., None]) -> Callable[..., None]:
-    """Errors meant for people become one sentence and exit code 2."""
-
-    @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-        except (ZSpaceError, ValueError) as error:
-            err.print(f"zspace: {error}", style="red", markup=False)
-            raise typer.Exit(2) from error
-
-    return run
-
-
-def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 @app.command()
@@ -108,6 +83,8 @@ def train(
                                           "never.")] = 0,
     storage: Annotated[str, typer.Option(help="float32, or float16 to keep activations for the backward pass in half "
                                          "the memory.")] = "float32",
+    curvature: Annotated[float, typer.Option(help="Of the space of the symbols' embeddings: 0 is Euclidean, below 0, "
+                                             "such as -1, the Poincare ball.")] = 0.0,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
     dropout: Annotated[float, typer.Option(help="Share of activations that training loses at random: some helps where "
@@ -121,8 +98,8 @@ def train(
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
         threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
-        dropout=dropout, split=split, optimiser=optimiser, schedule=schedule, accumulate=accumulate, patience=patience,
-        storage=storage, **({} if rate is None else {"rate": rate}))
+        dropout=dropout, split=split, curvature=curvature, optimiser=optimiser, schedule=schedule,
+        accumulate=accumulate, patience=patience, storage=storage, **({} if rate is None else {"rate": rate}))
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
@@ -317,35 +294,15 @@ def replay(
     raise typer.Exit({"equal": 0, "departs": 1, "not comparable": 3}[result.verdict])
 
 
-@app.command()
-@kind
-def compare(run: list[str], runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
-    """Show how runs differ: settings, code, surroundings and curves."""
-    result = comparison.compare([RunStore(runs).open(r) for r in run])
-    if as_json:
-        print_json(result)
-        return
-    names = [r["run"] for r in result["runs"]]
-    table = Table("difference", *names, title="settings")
-    for name, values in result["settings"].items():
-        table.add_row(name, *(escape(_short(values[n])) for n in names))
-    out.print(table if result["settings"] else "no setting differs")
-    curves = Table("step", *names, title="validation, bits per character")
-    for row in result["curves"][-20:]:
-        curves.add_row(f"{row['step']:,}", *(f"{row[n]:.4f}" for n in names))
-    out.print(curves if result["curves"] else "no step has a validation loss in all of them")
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:24]}... ({len(text)} characters)"
+app.command()(compare)
+app.command()(sweep)
 
 
 @app.command("runs")
 @kind
 def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
-    found = [comparison.summary(folder) for folder in RunStore(runs).list()]
+    found = RunIndex(runs).summaries()
     if as_json:
         print_json(found)
         return
@@ -354,6 +311,9 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
         return
     table = Table(*(Column(name, no_wrap=True) for name in ("run", "status", "model", "step", "bits/char", "patches")))
     for r in found:
+        if r["status"] == UNREADABLE:
+            err.print(f"{r['run']} cannot be read: {r['reason']}", style="yellow", markup=False)
+            continue
         bits = next((r[k] for k in ("final", "validation", "train") if r[k] is not None), None)
         table.add_row(r["run"], r["status"], f"{r['model']} {r['preset']}", f"{r['step']:,} / {r['steps']:,}",
                       "-" if bits is None else f"{bits:.3f}", str(r["patches"]))

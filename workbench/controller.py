@@ -23,21 +23,24 @@ from core.optim import OPTIMISERS, SHAPES
 from core.runs import compare as comparison
 from core.runs.config import TRAINING
 from core.runs.control import Painter, send
+from core.runs.curves import read_run
+from core.runs.index import UNREADABLE, RunIndex
 from core.runs.store import RunFolder, RunStore
 from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
 from core.texts import SUFFIXES
 from workbench import settings
 from workbench.doctor import examine
-from workbench.watch import TRAIN, RunWatch, open_watch
+from workbench.watch import RunWatch, open_watch
 from workbench.writing import Writing, check
 
 Answer = dict[str, Any]
-LARGEST_COMPARISON = 8
 WRITINGS = 2  # generations at a time; each is a process with a model
+LARGEST_COMPARISON, MOST_GROUPS = 32, 8  # runs, and colours for them
+POINTS = 512  # of a training curve in a comparison
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
 FIRST_RUN = {"paths": ["corpus"], "preset": "tiny", "steps": 3000}  # a few minutes on a laptop
-LIVE, UNREADABLE = ("running", "paused"), "unreadable"
+LIVE = ("running", "paused")
 
 
 class CommandError(ZSpaceError, ValueError):
@@ -55,7 +58,7 @@ class Controller:
 
     def __init__(self, runs: Path, texts: Path) -> None:
         self.store, self.queue, self.texts = RunStore(runs), WorkQueue(runs), texts
-        self._summaries: dict[Path, tuple[object, Answer]] = {}
+        self.index = RunIndex(runs)
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
         self._twins: dict[Path, str] = {}
@@ -68,9 +71,9 @@ class Controller:
         """The watcher of a run; by default of the one at work or the newest, twins left aside, None for none."""
         if run is not None:
             return open_watch(self.store.open(run))
-        whole = [f for f in self.store.list() if _status(f) != UNREADABLE and not self._of(f)]
-        busy = [f for f in whole if _status(f) in LIVE]
-        return open_watch((busy or whole)[0]) if whole else None
+        whole = [s for s in self.index.summaries() if s["status"] != UNREADABLE and not s["twin"]]
+        busy = [s for s in whole if s["status"] in LIVE]
+        return open_watch(self.store.open((busy or whole)[0]["run"])) if whole else None
 
     def keep_working(self) -> None:
         """See, once a second at most, that somebody works while something waits: a worker may have been killed."""
@@ -149,16 +152,8 @@ class Controller:
 
     def twin_of(self, folder: RunFolder) -> RunFolder | None:
         """The run's unpainted twin, where there is one."""
-        return next((other for other in self.store.list() if self._of(other) == folder.id), None)
-
-    def _of(self, folder: RunFolder) -> str:
-        """The run that this one is the twin of, "" for none."""
-        if folder.path not in self._twins:
-            try:
-                self._twins[folder.path] = folder.read_config().get("twin", {}).get("of", "")
-            except ZSpaceError:  # not written yet, or broken: the list of runs says so
-                return ""
-        return self._twins[folder.path]
+        found = (s["run"] for s in self.index.summaries() if s.get("twin") == folder.id)
+        return next(map(self.store.open, found), None)
 
     def go_on(self, run: str) -> Answer:
         """Queue the rest of a stopped, interrupted or failed run."""
@@ -178,35 +173,22 @@ class Controller:
 
     def runs(self) -> Answer:
         """All runs, newest first, each with its true status."""
-        folders = self.store.list()
-        self._summaries = {p: s for p, s in self._summaries.items() if p in {f.path for f in folders}}
-        return {"runs": [self._summary(f) for f in folders], "root": str(self.store.root)}
-
-    def _summary(self, folder: RunFolder) -> Answer:
-        """A run's summary; its rows are read again only when they changed. A broken run shows why."""
-        try:
-            key = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in (folder.metrics, folder.inputs))
-            known = self._summaries.get(folder.path)
-            if known is None or known[0] != key:
-                known = self._summaries[folder.path] = key, comparison.summary(folder)
-            return {**known[1], "status": folder.status()}
-        except (ZSpaceError, OSError, KeyError) as error:
-            return {"run": folder.id, "status": UNREADABLE, "reason": str(error)}
+        return {"runs": self.index.summaries(), "root": str(self.store.root)}
 
     def compare(self, runs: list[str]) -> Answer:
-        """Settings that differ, and whole curves."""
+        """Settings that differ, groups of seeds with their held-out curves, and each run's training curve."""
         if not 2 <= len(set(runs)) <= LARGEST_COMPARISON or len(set(runs)) != len(runs):
             raise CommandError(f"{len(runs)} runs chosen: mark 2 to {LARGEST_COMPARISON} different ones to compare")
         folders = [self.store.open(r) for r in runs]
-        result = comparison.compare(folders)
-        step, bits = (1 + list(TRAIN).index(name) for name in ("step", "bits"))
-        curves = {}
-        for watch in map(open_watch, folders):
-            watch.poll()
-            train, validation = watch.train.tail(), watch.validation.tail()
-            curves[watch.folder.id] = {"train": train[:, [step, bits]].T.tolist(),
-                                       "validation": validation[:, 1:3].T.tolist()}
-        return {"settings": result["settings"], "summaries": result["runs"], "curves": curves}
+        compared = [read_run(f) for f in folders]
+        result = comparison.compare(folders, compared)
+        if len(result["groups"]) > MOST_GROUPS:
+            raise CommandError(f"these runs are {len(result['groups'])} groups that differ in more than their seed: "
+                               f"mark runs of at most {MOST_GROUPS}")
+        trains = {run.id: vars(run.train.thinned(POINTS)) for run in compared}
+        return {"settings": result["settings"], "summaries": result["runs"], "groups": result["groups"],
+                "differences": result["differences"],
+                "curves": {run: {k: v.tolist() for k, v in train.items()} for run, train in trains.items()}}
 
     def doctor(self) -> Answer:
         """What is here and what is missing."""
@@ -236,15 +218,6 @@ class Controller:
                 "models": {name: family.presets for name, family in FAMILIES.items()},
                 "optimisers": list(OPTIMISERS), "schedules": list(SHAPES),
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
-
-
-def _status(folder: RunFolder) -> str:
-    """What a run does now, or that its files do not say."""
-    try:
-        folder.read_config()
-        return folder.status()
-    except ZSpaceError:
-        return UNREADABLE
 
 
 def snapshot(watch: RunWatch, theme: str, kind: str) -> bytes:

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from core import backends
 from core.errors import BackendError
 
-LIBRARIES = ("numpy", "scipy", "numba", "gudhi", "safetensors", "matplotlib", "panel", "bokeh", "wgpu", "cupy-cuda13x",
-             "pyodide-build", "pytest")
+LIBRARIES = ("numpy", "scipy", "numba", "gudhi", "safetensors", "matplotlib", "panel", "bokeh", "wgpu", "distributed",
+             "cupy-cuda13x", "pyodide-build", "pytest")
 OPTIONAL = {name: f"pip install 'zspace-workbench[{extra}]'"
             for name, extra in (("cupy-cuda13x", "cuda"), ("pyodide-build", "browser"), ("pytest", "test"))}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -104,6 +104,25 @@ def choice_table(entries: Sequence[Entry]) -> Table:
         table.add_row(escape(e.key.kernel), escape(e.key.device), e.key.dtype, " x ".join(map(str, e.key.shape)),
                       escape(json.dumps(e.choice)), (e.key.frame or "any")[:8], _age(time.time() - e.time))
     return table
+
+
+def group_table(groups: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> Table:
+    """Groups of runs as `core.runs.compare.compare` gives them: mean, spread over seeds, difference to the first."""
+    table = Table("group", *(Column(n, justify="right", no_wrap=True) for n in (
+        "seeds", "bits/char", "spread", "minus the first")), box=box.SIMPLE_HEAD, title_justify="left")
+    table.title = "newest held-out loss: mean over seeds ± its standard error, standard deviation"
+    for group, d in zip(groups, [None, *differences], strict=True):
+        minus = "" if d is None else _number(d["mean"], d["error"], sign="+") + (" paired" if d["pairs"] else "")
+        table.add_row(escape(group["label"]), str(len(group["seeds"])), _number(group["mean"], group["error"]),
+                      _number(group["spread"]), minus)
+    return table
+
+
+def _number(value: float | None, error: float | None = None, sign: str = "") -> str:
+    """A loss, with its standard error where there is one."""
+    if value is None:
+        return "-"
+    return f"{value:{sign}.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
 def _age(seconds: float) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.array import Array, apply, asarray, checkpoint
+from core.array import Array, apply, asarray, checkpoint, leaf
 from core.frame import ZFrame
 from core.functions import causal_conv, concat, dropout, rms_norm, take
+from core.nn.hyperbolic import check_curvature, host_exp_map, log_map, project
 from core.primitives import Shape
 from core.random import Philox
 
@@ -43,17 +44,22 @@ class Config:
         Channels H inside a block.
     layers : int
         Blocks.
+    curvature : float
+        0: the embeddings are vectors. Below: they are points of the Poincare ball of this curvature, and its log map
+        at the origin takes them into the residual stream.
     """
 
     vocabulary: int
     width: int
     hidden: int
     layers: int
+    curvature: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value >= 1:
-                raise ValueError(f"model: {name} is {value}, it must be at least 1")
+        for name in ("vocabulary", "width", "hidden", "layers"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"model: {name} is {getattr(self, name)}, it must be at least 1")
+        check_curvature(self.curvature)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,8 @@ class Model(ABC):
         """Draw the weights on the host in float64 and round once to float32."""
         c, weights = self.config, Weights(seed)
         weights.normal("embedding", c.vocabulary, c.width, scale=0.1)
+        if c.curvature:  # the same model as without curvature, until it learns
+            weights.put("embedding", host_exp_map(weights.values["embedding"], c.curvature))
         for i in range(c.layers):
             weights.block = f"{i}."
             self.draw_block(weights, i)
@@ -136,6 +144,12 @@ class Model(ABC):
         weights.normal("head", c.width, c.vocabulary, scale=0.1 * c.width**-0.5)  # an untrained model guesses
         weights.put("head_bias", np.zeros(c.vocabulary))
         return {name: value.astype(np.float32) for name, value in weights.values.items()}
+
+    def constrain(self, p: dict[str, Array]) -> dict[str, Array]:
+        """Parameters after an update, with the points that left the ball pulled back into it."""
+        if not self.config.curvature:
+            return p
+        return {**p, "embedding": leaf(project(p["embedding"].detach(), self.config.curvature))}
 
     def initial_state(self, batch: int, dtype: Any = np.float32) -> State:
         """An empty past for `batch` sequences."""
@@ -167,7 +181,8 @@ class Model(ABC):
         (x, state, tapped)
             Activations [N,T,D], the state after the last character, and the activations at the tap.
         """
-        x = take(p["embedding"], tokens)
+        c = self.config.curvature
+        x = take(log_map(p["embedding"], c) if c else p["embedding"], tokens)
         inside = _by_block(p, self.config.layers)
         if lose:
             x = lose(x, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from core.runs.curves import Run, difference, group_runs, read_run
 from core.runs.journal import read_records
 from core.runs.store import RunFolder
 
@@ -26,30 +28,38 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "interval": final[-1]["interval"] if final else None,
         "peak_bytes": max((r.get("measured", {}).get("peak_bytes", 0) for r in by_split["train"]), default=0) or None,
         "patches": sum(r.get("kind") == "patch" for r in inputs), "broken_lines": bad,
-        "baselines": record["baselines"],
+        "baselines": record["baselines"], "twin": record.get("twin", {}).get("of"),
     }
 
 
-def compare(folders: list[RunFolder]) -> dict[str, Any]:
+def compare(folders: Sequence[RunFolder], runs: Sequence[Run] | None = None) -> dict[str, Any]:
     """Differences between runs.
+
+    Parameters
+    ----------
+    folders : sequence of RunFolder
+    runs : sequence of Run, optional
+        Their curves, where they were read already.
 
     Returns
     -------
     dict
         ``runs``: a summary each; ``settings``: dotted name -> value per run, where they differ (configuration,
-        corpus, code, environment); ``curves``: validation bits per character at the steps that all runs have.
+        corpus, code, environment); ``curves``: validation bits per character at the steps that all runs have;
+        ``groups``: runs that differ in their seed alone, see `core.runs.curves.Group`; ``differences``: of each
+        further group to the first.
     """
+    runs = [read_run(f) for f in folders] if runs is None else runs
     flat = {f.id: _flatten(f.read_config()) for f in folders}
     names = sorted({k for one in flat.values() for k in one})
     settings = {k: {run: one.get(k) for run, one in flat.items()} for k in names
                 if len({repr(one.get(k)) for one in flat.values()}) > 1}
-    curves: dict[str, dict[int, float]] = {}
-    for folder in folders:
-        rows, _ = read_records(folder.metrics)
-        curves[folder.id] = {r["step"]: r["bits"] for r in rows if r.get("split") in ("validation", "final")}
+    curves = {r.id: dict(zip(r.held.step.astype(int).tolist(), r.held.bits.tolist(), strict=True)) for r in runs}
     common = sorted(set.intersection(*(set(c) for c in curves.values()))) if curves else []
+    groups = group_runs(runs)
     return {"runs": [summary(f) for f in folders], "settings": settings,
-            "curves": [{"step": s, **{run: c[s] for run, c in curves.items()}} for s in common]}
+            "curves": [{"step": s, **{run: c[s] for run, c in curves.items()}} for s in common],
+            "groups": [g.to_json() for g in groups], "differences": [difference(groups[0], g) for g in groups[1:]]}
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

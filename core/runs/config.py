@@ -12,6 +12,7 @@ from typing import Any
 from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
+from core.nn.hyperbolic import check_curvature
 from core.nn.model import Model
 from core.optim import OPTIMISERS, SHAPES
 
@@ -21,9 +22,10 @@ LIBRARIES = ("numpy", "scipy", "numba")
 TRAINING: dict[str, tuple[int, int, float, int]] = {
     "tiny": (64, 16, 1.0e-2, 800),
     "small": (128, 16, 1.0e-2, 1000),
-    "base": (64, 8, 5.0e-3, 4800),
+    "base": (64, 4, 3.0e-3, 9600),
     "large": (256, 64, 3.0e-3, 2000),
 }
+WARMUP = 200  # steps at most, and no more than a twentieth of all
 RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate; measured on corpus/
 CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
            "split": SPLITS, "storage": ("float32", "float16")}
@@ -59,6 +61,9 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    curvature : float
+        Of the space that the symbols' embeddings live in, and of the run's frame: 0 is Euclidean (its frame has -1),
+        below 0 the Poincare ball.
     dropout : float
         Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
     split : str
@@ -77,7 +82,7 @@ class RunConfig:
     window: int
     batch: int
     rate: float
-    warmup: int = 20
+    warmup: int = 20  # of runs from before presets had their own
     clip: float = 1.0
     field_every: int = 10
     evaluate_every: int = 50
@@ -86,6 +91,7 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    curvature: float = 0.0
     dropout: float = 0.0
     split: str = "contiguous"
     optimiser: str = "adam"
@@ -107,8 +113,9 @@ class RunConfig:
         optimiser = changes.get("optimiser", cls.optimiser)
         _check_choices({"model": model, "preset": preset, **changes})
         window, batch, rate, preset_steps = TRAINING[preset]
-        base = {"window": window, "batch": batch, "rate": rate * RATES[optimiser],
-                "steps": preset_steps if steps is None else steps}
+        steps = preset_steps if steps is None else steps
+        base = {"window": window, "batch": batch, "rate": rate * RATES[optimiser], "steps": steps,
+                "warmup": max(1, min(WARMUP, steps // 20))}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):
@@ -119,10 +126,14 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
             if field.name == "dropout" and not 0 <= value < 1:
                 raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
-            if field.name == "seed" or not isinstance(value, (int, float)):
+            if field.name in ("seed", "curvature") or not isinstance(value, (int, float)):
                 continue
             if not (value > 0 or (value == 0 and field.name in OPTIONAL)):
                 raise RunError(f"{field.name} is {value}: it must be above 0")
+        try:
+            check_curvature(config.curvature)
+        except ValueError as error:
+            raise RunError(str(error)) from error
         return config
 
     def to_json(self) -> dict[str, Any]:
@@ -147,7 +158,7 @@ class RunConfig:
 
     def build(self, corpus: Corpus) -> Model:
         """The model, sized for the corpus."""
-        return build(self.model, self.preset, len(corpus.vocabulary))
+        return build(self.model, self.preset, len(corpus.vocabulary), self.curvature)
 
 
 def _check_choices(settings: dict[str, Any]) -> None:

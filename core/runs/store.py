@@ -204,11 +204,15 @@ class RunFolder:
         RunError
             When the heartbeat file is broken.
         """
-        beat = self.read_heartbeat()
-        if beat is None:
-            return "created"
-        state = str(beat["state"])
-        return state if state not in ("running", "paused") or _is_alive(beat) else "interrupted"
+        return status_of(self.read_heartbeat())
+
+
+def status_of(beat: Mapping[str, Any] | None) -> str:
+    """What a run does now, by its newest sign of life; see `RunFolder.status`."""
+    if beat is None:
+        return "created"
+    state = str(beat["state"])
+    return state if state not in ("running", "paused") or _is_alive(beat) else "interrupted"
 
 
 class RunStore:
@@ -281,9 +285,13 @@ class RunStore:
         """Return the runs directly under the root, newest first; links and folders without run.json are left out."""
         if not self.root.is_dir():
             return []
-        folders = [RunFolder(path) for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()]
-        dated = [(folder.config.stat().st_mtime_ns, folder.id, folder) for folder in folders if folder.config.is_file()]
-        return [folder for _, _, folder in sorted(dated, key=lambda item: item[:2], reverse=True)]
+        dated = []
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                config = Path(entry.path, "run.json")
+                if entry.is_dir(follow_symlinks=False) and config.is_file():
+                    dated.append((config.stat().st_mtime_ns, entry.name))
+        return [RunFolder(self.root / name) for _, name in sorted(dated, reverse=True)]
 
     def _claim(self) -> RunFolder:
         """Make the folder of a name that nobody has; mkdir fails where somebody else was faster."""

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from core.baselines import baselines
 from core.data import Corpus, read_corpus
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
-from core.optim import OPTIMISERS, Schedule, clip_by_norm
+from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm
 from core.random import Philox
 from core.runs import readings
 from core.runs.checkpoint import (
@@ -73,7 +73,7 @@ def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
-        "frame": ZFrame.octaves().to_json(),
+        "frame": ZFrame.octaves(curvature=config.curvature or -1.0).to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
                    "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
@@ -113,6 +113,8 @@ class Trainer:
         self.model, self.frame = self.config.build(self.corpus), ZFrame.from_json(record["frame"])
         self.backend = open_backend(self.config.backend, threads=self.config.threads)
         self.optimiser = OPTIMISERS[self.config.optimiser]
+        if isinstance(self.optimiser, Hypergrad) and self.config.curvature:
+            self.optimiser = replace(self.optimiser, ball={"embedding": self.config.curvature})
         self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup, self.config.schedule)
         self.random = Philox(self.config.seed)
         self.inputs = Inputs(folder.inputs)
@@ -290,6 +292,7 @@ class Trainer:
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale * 0.5**self.rollbacks
         parameters, state = self.optimiser.step(self.parameters, clipped, self.state, rate, n)
+        parameters = self.model.constrain(parameters)
         del clipped
         self.backend.flush()
         value = float(loss)

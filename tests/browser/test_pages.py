@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.runs.compare import compare
 from core.runs.config import RunConfig
 from core.runs.control import send
+from core.runs.curves import read_run
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer, create_run
 from tests.browser.conftest import Watched
@@ -145,6 +149,14 @@ def test_a_run_writes_with_and_without_desire(page: Page, past: list[RunFolder])
     expect(page.locator("#text-without")).to_be_empty()
 
 
+FIGURE = "Bokeh.documents[0].get_model_by_name('comparison-figure')"
+
+
+def column(page: Page, part: str, name: str) -> Any:
+    """What the comparison draws."""
+    return page.evaluate(f"[...Bokeh.documents[0].get_model_by_name('compare-{part}').data.{name}]")
+
+
 def test_two_runs_are_compared(page: Page, past: list[RunFolder]) -> None:
     turn(page, "#/runs")
     rows = page.locator("#runs-table tbody tr")
@@ -157,7 +169,27 @@ def test_two_runs_are_compared(page: Page, past: list[RunFolder]) -> None:
     table = page.locator("#compare-table").text_content() or ""
     for run in past:
         assert run.id in table
-    assert page.evaluate("Bokeh.documents[0].get_model_by_name('compare-dots').data.step.length") == 2 * 7
+    found = compare(past)
+    (group,) = found["groups"]
+    assert group["seeds"] == [0, 1]
+    expect(page.locator("#compare-groups")).to_contain_text(f"{group['mean']:.4f} ± {group['error']:.4f}")
+    assert column(page, "dots", "bits") == group["curve"]["bits"]
+    curve = read_run(past[1]).train
+    for by in ("time", "characters", "step"):
+        page.locator(f"[data-by={by}]").click()
+        assert column(page, "dots", "x") == group["curve"][by]
+        assert column(page, "train", "xs")[1] == getattr(curve, by).tolist()
+    page.locator("#compare-smooth").fill("3")
+    expect(page.locator("#compare-smooth-value")).to_have_text("9 steps")
+    np.testing.assert_allclose(column(page, "train", "ys")[1], curve.smoothed(9), rtol=1e-12)
+    for side in ("x", "y"):
+        page.locator(f"[data-log={side}]").click()
+        assert page.evaluate(f"{FIGURE}.{side}_scale.type") == "LogScale"
+    start = f"{FIGURE}.x_range.start"
+    wait_for(lambda: 0 < page.evaluate(start) < 2)  # the range follows the scale: step 0 has no place there
+    for side in ("x", "y"):
+        page.locator(f"[data-log={side}]").click()
+    wait_for(lambda: page.evaluate(start) <= 0)
     page.locator("#runs-filter").fill("nothing like that")
     expect(page.locator("#runs-table")).to_contain_text("Nothing matches")
     page.locator("#runs-filter").fill(past[1].id)

@@ -66,6 +66,7 @@ CASES: dict[str, list[Case]] = {
     "abs": UNARY, "sin": UNARY, "cos": UNARY, "softplus": [*UNARY, *_on(lambda x: 40 * x, UNARY)], "nonfinite": UNARY,
     "where": [Case(((3, 5), (3, 5), (3, 5)), {}, np.round), Case(((3, 1), (3, 5), (5,))), Case(((0, 2), (2,), ()))],
     "log": _on(positive, UNARY), "sqrt": _on(positive, UNARY),
+    "log1p": [*_on(positive, UNARY), *_on(lambda x: 1e-6 * x, UNARY), *_on(lambda x: 0.3 * np.sin(x), UNARY)],
     "silu_grad": [Case(((3, 5), (3, 5)))],
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
             for k in (False, True)] + [Case(((0, 4),), {"axis": (0,), "keepdims": False}),

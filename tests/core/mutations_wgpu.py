@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # primitives whose cases run a kernel
 USERS: dict[str, tuple[str, ...]] = {
-    "chain": ("add", "sigmoid", "tanh", "cos", "softplus"),
+    "chain": ("add", "sigmoid", "tanh", "cos", "softplus", "log1p"),
     "strided": ("transpose", "concat", "complex_mul"),
     "fill": ("pad",),
     "reduction": ("sum", "max"),
@@ -32,7 +32,8 @@ MUTATIONS: list[tuple[str, str, str, str]] = [
     ("chain", "flipped sign, sigmoid", "exp(-max(x", "exp(max(x"),
     ("chain", "flipped sign, tanh", "1.0 - 2.0 / (exp", "1.0 + 2.0 / (exp"),
     ("chain", "flipped sign, tanh near 0", "(-0.333333333 + z", "(0.333333333 + z"),
-    ("chain", "flipped sign, softplus", "exp(-abs(x))", "exp(abs(x))"),
+    ("chain", "flipped sign, softplus", "log1p(exp(-abs", "log1p(exp(abs"),
+    ("chain", "flipped sign, log1p near 0", "let z = x / (2.0 + x)", "let z = x / (2.0 - x)"),
     ("chain", "off by one, quarter of a turn", "vec4<u32>(2u)) == vec4<u32>(2u)", "vec4<u32>(1u)) == vec4<u32>(1u)"),
     ("strided", "off by one, an axis", "let axis = 7u - back;", "let axis = 6u - back;"),
     ("strided", "flipped sign, a step", "found += rest", "found -= rest"),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 HEAVY = ("wgpu", "cupy", "matplotlib", "numba", "scipy", "gudhi", "safetensors", "threadpoolctl", "panel", "bokeh",
-         "typer", "rich", "core.backends.cpu", "core.backends.cuda", "core.render", "core.runs")
+         "typer", "rich", "distributed", "dask", "core.backends.cpu", "core.backends.cuda", "core.render", "core.runs")
 
 
 def test_import_core_loads_nothing_heavy() -> None:

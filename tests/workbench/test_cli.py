@@ -140,6 +140,15 @@ def test_replay_compare_and_runs(place: Path, trained: dict[str, Any]) -> None:
     assert [r["run"] for r in zspace(place, "runs")] == [other["run"], trained["run"]]
     shown = runner.invoke(app, ["compare", trained["run"], other["run"], "--runs", str(place / "runs")])
     assert "seed" in shown.stdout
+    assert " ± " in shown.stdout  # one group of two seeds
+    picture = place / "plot.png"
+    result = zspace(place, "compare", trained["run"], other["run"], "--plot", str(picture), "--by", "characters",
+                    "--smooth", "5", "--log", "x")
+    (group,) = result["groups"]
+    assert group["seeds"] == [0, 1]
+    assert group["mean"] == pytest.approx((trained["final"] + other["final"]) / 2, rel=1e-12)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(picture.with_suffix(".csv").read_text().splitlines()) == 3  # a header, steps 0 and 30
 
 
 def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None:
@@ -180,6 +189,7 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["train", "{place}/texts", "--curvature", "2"], "curvature is 2.0: it must be 0 (Euclidean) or a finite number"),
     (["train", "{place}/texts", "--split", "random"], "split 'random' is unknown: choose one of contiguous, file"),
     (["sample", "no-such-run"], "no-such-run"),
     (["sample", "../../etc"], "leads out of the runs folder"),
@@ -197,6 +207,16 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["sample", "{run}", "--desire", "e=1", "--compare", "2"], "over 2 seeds cannot have a p value below 0.05"),
     (["replay", "{run}", "--generation", "../inputs"], "has no generation '../inputs'"),
     (["steer", "{run}", "--npy", "{place}/texts/a.txt"], "cannot be read as .npy"),
+    (["sweep", "nowhere"], "nowhere"),
+    (["sweep", "{place}/texts", "--grid", "depth=3"], "'depth' is no setting of a run"),
+    (["sweep", "{place}/texts", "--grid", "backend=abacus"], "backend 'abacus' is unknown"),
+    (["sweep", "{place}/texts", "--grid", "window=99999"], "99999"),
+    (["sweep", "{place}/texts", "--workers", "2", "--scheduler", "tcp://a:1"], "--workers is 2, but the scheduler at"),
+    (["compare", "{run}", "--plot", "x.txt"], "--plot x.txt is no picture: let its name end in .png, .svg, .pdf"),
+    (["compare", "{run}", "--plot", "x.png", "--by", "hour"], "--by is 'hour': choose one of step, time, characters"),
+    (["compare", "{run}", "--plot", "x.png", "--log", "z"], "--log is 'z': choose x, y or xy"),
+    (["compare", "{run}", "--plot", "x.png", "--smooth", "-1"], "--smooth is -1.0: give a number of steps"),
+    (["compare", "{run}", "--plot", "no/such/x.png"], "no/such/x.png: could not write the plot"),
 ])
 def test_mistakes_get_one_clear_sentence(place: Path, trained: dict[str, Any], words: list[str], sentence: str) -> None:
     filled = [w.format(place=place, run=trained["run"]) for w in words]

@@ -88,6 +88,18 @@ def test_the_rate_of_hypergrad_is_in_its_rows(make_run: Make) -> None:
     assert factors[-1] > 1  # far too small a rate: the steps go on in one direction
 
 
+def test_hypergrad_keeps_symbols_on_the_ball_and_moves_them_along_geodesics(make_run: Make) -> None:
+    """Beside Adam, which pulls back what leaves it: another way from the same start, as good."""
+    folders = {name: make_run(optimiser=name, curvature=-1.0) for name in ("adam", "hypergrad")}
+    for folder in folders.values():
+        run(folder)
+        points = load_model(folder)[1]["embedding"].numpy()
+        assert np.linalg.norm(points, axis=1).max() < 1
+    final = {name: rows(folder)[-1]["bits"] for name, folder in folders.items()}
+    assert final["hypergrad"] != final["adam"]
+    assert final["hypergrad"] < final["adam"] + 0.1
+
+
 def test_realgrad_starts_from_a_rate_of_its_own() -> None:
     made = [RunConfig.from_preset(("a",), "tiny", threads=1, optimiser=name).rate for name in ("adam", "realgrad")]
     assert made[1] == made[0] * RATES["realgrad"]
