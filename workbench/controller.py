@@ -60,7 +60,6 @@ class Controller:
         self.index = RunIndex(runs)
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
-        self._twins: dict[Path, str] = {}
         self._writings: list[Writing] = []
         self.painting = ThreadPoolExecutor(1, "paint")  # one thread: layers are journalled in the order they came in
 
