@@ -30,6 +30,11 @@ def clip_by_norm(grads: Mapping[str, Array], limit: float) -> tuple[dict[str, Ar
     return {k: g * scale for k, g in grads.items()}, norm
 
 
+def decayed(parameters: Mapping[str, Array], by: float) -> dict[str, Array]:
+    """Every matrix a share smaller: decoupled weight decay, taken before a step (Loshchilov & Hutter 2019)."""
+    return {k: p * (1 - by) if p.ndim == 2 else p for k, p in parameters.items()}
+
+
 @dataclass(frozen=True)
 class Adam:
     """Adam (Kingma & Ba 2015, algorithm 1), bias-corrected."""

@@ -208,8 +208,8 @@ class Controller:
 
     def choices(self) -> Answer:
         """What the form for a new run offers."""
-        return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
-                             "steps": TRAINING[name][3]} for name in PRESETS],
+        return {"presets": [{"name": name, "window": TRAINING[name].window, "batch": TRAINING[name].batch,
+                             "steps": TRAINING[name].steps} for name in PRESETS],
                 "models": {name: family.presets for name, family in FAMILIES.items()},
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 

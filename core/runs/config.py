@@ -7,7 +7,7 @@ import platform
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.data import SPLITS, Corpus
 from core.errors import RunError
@@ -16,13 +16,24 @@ from core.nn.hyperbolic import check_curvature
 from core.nn.model import Model
 
 LIBRARIES = ("numpy", "scipy", "numba")
-# per preset: characters a window, windows a step, peak learning rate, steps; for a given number of characters many
-# small updates learn most (`tests.bench.quality`)
-TRAINING: dict[str, tuple[int, int, float, int]] = {
-    "tiny": (64, 16, 1.0e-2, 800),
-    "small": (128, 16, 1.0e-2, 1000),
-    "base": (64, 4, 3.0e-3, 9600),
-    "large": (256, 64, 3.0e-3, 2000),
+
+
+class Training(NamedTuple):
+    """How a preset trains unless told otherwise."""
+
+    window: int
+    batch: int
+    rate: float
+    steps: int
+    decay: float = 0.0
+
+
+# for a given number of characters many small updates learn most (`tests.bench.quality`)
+TRAINING = {
+    "tiny": Training(64, 16, 1.0e-2, 800),
+    "small": Training(128, 16, 1.0e-2, 1000),
+    "base": Training(64, 4, 3.0e-3, 9600, 0.1),
+    "large": Training(256, 64, 3.0e-3, 2000, 0.1),
 }
 WARMUP = 200  # steps at most, and no more than a twentieth of all
 
@@ -39,6 +50,8 @@ class RunConfig:
         As `core.backends.choose` takes it; run.json holds what it chose, and `backend_reason` why.
     rate : float
         Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
+    decay : float
+        What each matrix loses a step of itself, in units of the rate.
     clip : float
         Largest global norm of the gradient.
     field_every, evaluate_every, sample_every, checkpoint_every, digest_every : int
@@ -77,6 +90,7 @@ class RunConfig:
     recompute: bool = False
     curvature: float = 0.0
     dropout: float = 0.0
+    decay: float = 0.0
     split: str = "contiguous"
 
     @classmethod
@@ -95,10 +109,9 @@ class RunConfig:
             raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
         if (split := changes.get("split", SPLITS[0])) not in SPLITS:
             raise RunError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
-        window, batch, rate, preset_steps = TRAINING[preset]
-        steps = preset_steps if steps is None else steps
-        base = {"window": window, "batch": batch, "rate": rate, "steps": steps,
-                "warmup": max(1, min(WARMUP, steps // 20))}
+        usual = TRAINING[preset]
+        steps = usual.steps if steps is None else steps
+        base = {**usual._asdict(), "steps": steps, "warmup": max(1, min(WARMUP, steps // 20))}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):

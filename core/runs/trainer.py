@@ -30,7 +30,7 @@ from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.functions import cross_entropy
 from core.nn.model import Dropout
-from core.optim import Adam, Schedule, clip_by_norm
+from core.optim import Adam, Schedule, clip_by_norm, decayed
 from core.random import Philox
 from core.runs import readings
 from core.runs.checkpoint import checkpoint_path, digest, latest_checkpoint, load_checkpoint, save_checkpoint
@@ -256,7 +256,9 @@ class Trainer:
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
-        updated, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
+        before = decayed(self.parameters, rate * self.config.decay) if self.config.decay else self.parameters
+        updated, self.moments = self.optimiser.step(before, clipped, self.moments, rate, n)
+        del before
         self.parameters = self.model.constrain(updated)
         del clipped, updated
         self.backend.flush()
