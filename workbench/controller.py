@@ -61,7 +61,6 @@ class Controller:
         self.index = RunIndex(runs)
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
-        self._twins: dict[Path, str] = {}
         self._writings: list[Writing] = []
         self.painting = ThreadPoolExecutor(1, "paint")  # one thread: layers are journalled in the order they came in
 
@@ -213,8 +212,8 @@ class Controller:
 
     def choices(self) -> Answer:
         """What the form for a new run offers."""
-        return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
-                             "steps": TRAINING[name][3]} for name in PRESETS],
+        return {"presets": [{"name": name, "window": TRAINING[name].window, "batch": TRAINING[name].batch,
+                             "steps": TRAINING[name].steps} for name in PRESETS],
                 "models": {name: family.presets for name, family in FAMILIES.items()},
                 "optimisers": list(OPTIMISERS), "schedules": list(SHAPES),
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.data import SPLITS, Corpus
 from core.errors import RunError
@@ -17,19 +18,30 @@ from core.nn.model import Model
 from core.optim import OPTIMISERS, SHAPES
 
 LIBRARIES = ("numpy", "scipy", "numba")
-# per preset: characters a window, windows a step, peak learning rate, steps; for a given number of characters many
-# small updates learn most (`tests.bench.quality`)
-TRAINING: dict[str, tuple[int, int, float, int]] = {
-    "tiny": (64, 16, 1.0e-2, 800),
-    "small": (128, 16, 1.0e-2, 1000),
-    "base": (64, 4, 3.0e-3, 9600),
-    "large": (256, 64, 3.0e-3, 2000),
+
+
+class Training(NamedTuple):
+    """How a preset trains unless told otherwise."""
+
+    window: int
+    batch: int
+    rate: float
+    steps: int
+    decay: float = 0.0
+
+
+# for a given number of characters many small updates learn most (`tests.bench.quality`)
+TRAINING = {
+    "tiny": Training(64, 16, 1.0e-2, 800),
+    "small": Training(128, 16, 1.0e-2, 1000),
+    "base": Training(64, 4, 3.0e-3, 9600, 0.1),
+    "large": Training(256, 64, 3.0e-3, 2000, 0.1),
 }
 WARMUP = 200  # steps at most, and no more than a twentieth of all
 RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate; measured on corpus/
 CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
            "split": SPLITS, "storage": ("float32", "float16")}
-OPTIONAL = ("patience", "recompute", "dropout")  # may be 0
+OPTIONAL = ("patience", "recompute", "dropout", "decay")  # may be 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class RunConfig:
         Peak learning rate: `warmup` steps up, then along the schedule.
     schedule : str
         One of `core.optim.SHAPES`: down to zero at `steps`, or constant.
+    decay : float
+        What each matrix loses a step of itself, in units of the rate.
     accumulate : int
         Batches whose gradients make one step, one after the other: the step of a batch so many times as large, in the
         memory of one.
@@ -93,6 +107,7 @@ class RunConfig:
     recompute: bool = False
     curvature: float = 0.0
     dropout: float = 0.0
+    decay: float = 0.0
     split: str = "contiguous"
     optimiser: str = "adam"
     schedule: str = "linear"
@@ -110,11 +125,10 @@ class RunConfig:
         RunError
             A name that is unknown here, a setting that is not above 0, or a fraction where a whole number is needed.
         """
-        optimiser = changes.get("optimiser", cls.optimiser)
         _check_choices({"model": model, "preset": preset, **changes})
-        window, batch, rate, preset_steps = TRAINING[preset]
-        steps = preset_steps if steps is None else steps
-        base = {"window": window, "batch": batch, "rate": rate * RATES[optimiser], "steps": steps,
+        usual, factor = TRAINING[preset], RATES[changes.get("optimiser", cls.optimiser)]
+        steps = usual.steps if steps is None else steps
+        base = {**usual._asdict(), "rate": usual.rate * factor, "decay": usual.decay / factor, "steps": steps,
                 "warmup": max(1, min(WARMUP, steps // 20))}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
@@ -126,6 +140,8 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
             if field.name == "dropout" and not 0 <= value < 1:
                 raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
+            if field.name == "decay" and not 0 <= value < math.inf:
+                raise RunError(f"decay is {value}: it must be at least 0")
             if field.name in ("seed", "curvature") or not isinstance(value, (int, float)):
                 continue
             if not (value > 0 or (value == 0 and field.name in OPTIONAL)):

@@ -34,7 +34,7 @@ from core.baselines import baselines
 from core.data import Corpus, read_corpus
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
-from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm
+from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm, decayed
 from core.random import Philox
 from core.runs import readings
 from core.runs.checkpoint import (
@@ -291,9 +291,10 @@ class Trainer:
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale * 0.5**self.rollbacks
-        parameters, state = self.optimiser.step(self.parameters, clipped, self.state, rate, n)
+        before = decayed(self.parameters, rate * self.config.decay) if self.config.decay else self.parameters
+        parameters, state = self.optimiser.step(before, clipped, self.state, rate, n)
         parameters = self.model.constrain(parameters)
-        del clipped
+        del before, clipped
         self.backend.flush()
         value = float(loss)
         for name, number in (("loss", value), ("gradient's norm", float(norm))):

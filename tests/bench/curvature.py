@@ -115,7 +115,7 @@ class Result:
 
 def train(corpus: Corpus, family: str, width: int, curvature: float, steps: int, seed: int) -> Result:
     """The tiny preset at another width, as `zspace train` does it."""
-    window, batch, rate, _ = TRAINING["tiny"]
+    window, batch, rate, *_ = TRAINING["tiny"]
     sizes = {**FAMILIES[family].presets["tiny"], "width": width}
     model = FAMILIES[family](Config(vocabulary=len(corpus.vocabulary), curvature=curvature, **sizes))
     p = {k: asarray(v, requires_grad=True) for k, v in sorted(model.initial_parameters(seed).items())}

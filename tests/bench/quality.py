@@ -2,6 +2,7 @@
 
     python -m tests.bench.quality TEXT [--out quality.jsonl] [--peer PYTHON_WITH_TORCH] [--models rnn ... lstm ...]
         [--preset base] [--seeds 0 1 2] [--characters 2457600] [--backend cpu] [--threads 2] [--jobs 1]
+        [--rate 2e-3]
 
 A row a run, appended to `--out` as a JSON line; a run whose row is there is skipped, so the table can be filled bit by
 bit, on several machines, and is printed at the end. Ours train as `zspace train` does, with the preset's window, batch
@@ -111,8 +112,8 @@ class Table:
 def settings(model: str, preset: str, row: Row) -> Row:
     """Window and batch, and the rate of ours."""
     if model in FAMILIES:
-        window, batch, rate, _ = TRAINING[preset]
-        return {**row, "window": window, "batch": batch, "rate": rate}
+        usual = TRAINING[preset]
+        return {**row, "window": usual.window, "batch": usual.batch, "rate": usual.rate}
     window, batch = SHAPES[preset]
     if model == "transformer":  # it sees no further than its window
         window, batch = WINDOW, max(window * batch // WINDOW, 1)
@@ -126,11 +127,11 @@ def fill(table: Table, models: Sequence[str]) -> list[list[Row]]:
                                          "backend": ask.backend}) for m in models}
     with ThreadPoolExecutor(ask.jobs) as pool:
         trials = {m: [pool.submit(table.fill, {**row, "seed": 0, "characters": ask.characters // 10, "rate": r})
-                      for r in RATES] for m, row in asked.items() if m in PEERS}
+                      for r in ([] if ask.rate else RATES)] for m, row in asked.items() if m in PEERS}
         started = {m: [pool.submit(table.fill, {**row, "seed": s}) for s in ask.seeds]
                    for m, row in asked.items() if m in FAMILIES}
         for m, runs in trials.items():
-            rate = min((run.result() for run in runs), key=lambda found: float(found["bits"]))["rate"]
+            rate = ask.rate or min((run.result() for run in runs), key=lambda found: float(found["bits"]))["rate"]
             started[m] = [pool.submit(table.fill, {**asked[m], "seed": s, "rate": rate}) for s in ask.seeds]
         return [[run.result() for run in runs] for runs in started.values()]
 
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("quality.jsonl"))
     parser.add_argument("--peer")
     parser.add_argument("--models", nargs="+", default=None, choices=[*FAMILIES, *PEERS])
+    parser.add_argument("--rate", type=float, help="of the peers, instead of the best of the grid")
     parser.add_argument("--preset", default="base", choices=SHAPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--characters", type=int, default=2_457_600)

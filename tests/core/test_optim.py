@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.array import asarray, grad
 from core.backends import open_backend, use_backend
 from core.functions import log
-from core.optim import OPTIMISERS, SHAPES, Adam, Hypergrad, Realgrad, Schedule, clip_by_norm
+from core.optim import OPTIMISERS, SHAPES, Adam, Hypergrad, Realgrad, Schedule, clip_by_norm, decayed
 from tests.core.here import wgpu_here
 
 
@@ -219,3 +219,13 @@ def test_wgpu_takes_the_steps_of_the_cpu(name: str) -> None:
             found.append([a.numpy() for a in (*p.values(), *state.values())])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+def test_decay_shrinks_matrices_before_the_step_as_adamw_does() -> None:
+    rng = np.random.default_rng(0)
+    p, g = ({"w": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)} for _ in range(2))
+    arrays, grads = ({k: asarray(v) for k, v in values.items()} for values in (p, g))
+    new, _ = Adam().step(decayed(arrays, 0.01 * 0.1), grads, Adam().start(arrays), 0.01, 1)
+    for k in p:  # the first step of Adam is the rate times the sign
+        kept = p[k] * (1 - 0.01 * 0.1) if k == "w" else p[k]
+        np.testing.assert_allclose(new[k].numpy(), kept - 0.01 * np.sign(g[k]), atol=1e-6)
