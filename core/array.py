@@ -182,6 +182,11 @@ def asarray(values: ArrayLike, dtype: DTypeLike | None = None, backend: Backend 
     return Array(chosen, chosen.upload(host), host.shape, host.dtype, None, requires_grad)
 
 
+def leaf(x: Array) -> Array:
+    """The same values as a new leaf of the tape, for which `grad` may be asked."""
+    return Array(x.backend, x.buffer, x.shape, x.dtype, None, True)
+
+
 def from_dlpack(values: Any, backend: Backend | None = None) -> Array:
     """An array over the memory of another library, without a copy.
 

@@ -1,16 +1,14 @@
-"""Text to learn from: reading a person's files, the vocabulary, the split, and what simple compressors make of it.
+"""Text to learn from: vocabulary, symbols, and the split into what is learned and what is held out.
 
-Every file passes through memory in chunks, several times: once to check and count it, once for the vocabulary, once
-to encode it. The symbols of a large corpus go to a file in the user's cache folder and are memory-mapped.
+The symbols of a large corpus go to a file in the user's cache folder and are memory-mapped.
 """
 
 from __future__ import annotations
 
-import codecs
-import glob
+import bisect
 import hashlib
+import itertools
 import json
-import lzma
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,39 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CorpusError
+from core.texts import SEPARATOR, CorpusFile, find_texts, pieces, survey
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-SUFFIXES = (".txt", ".md")
-SEPARATOR = "\n\n"
-SMOOTHING = 0.1
+SPLITS = ("contiguous", "file")
 IN_MEMORY_BYTES = 200_000_000
-CHUNK_BYTES = 1 << 24
 CHUNK_SYMBOLS = 1 << 22
+NAMED = 5  # files in a note
 _CODE_POINTS = 0x110000
 
 Symbols = NDArray[np.uint8 | np.uint16]
-
-
-@dataclass(frozen=True)
-class CorpusFile:
-    """One file of a corpus.
-
-    Parameters
-    ----------
-    name
-        Path relative to the folder that was asked for, with forward slashes.
-    bytes
-        Size on disk.
-    characters
-        Length as text, without byte-order mark and with LF line ends.
-    sha256
-        Of the bytes on disk, hexadecimal.
-    """
-
-    name: str
-    bytes: int
-    characters: int
-    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +38,7 @@ class Corpus:
     Parameters
     ----------
     files
-        What was read, in order.
+        What was read, in order; those that are held out as a whole come last.
     digest
         SHA-256 over `files`, hexadecimal: equal text under equal names, equal digest.
     vocabulary
@@ -72,6 +47,8 @@ class Corpus:
         Symbol indices, read-only; uint8 where the vocabulary fits, else uint16. `validation` is the end of the text.
     notes
         What the reader did or left out, one sentence each.
+    held_out
+        Names of the files that are the validation part as a whole; none where the split is contiguous.
     """
 
     files: tuple[CorpusFile, ...]
@@ -80,6 +57,7 @@ class Corpus:
     train: Symbols
     validation: Symbols
     notes: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
 
     def encode(self, text: str) -> Symbols:
         """Indices of the characters of `text`; a character that training does not hold becomes 0."""
@@ -107,6 +85,7 @@ def read_corpus(
     window: int = 1,
     in_memory_bytes: int = IN_MEMORY_BYTES,
     cache: Path | None = None,
+    split: str = "contiguous",
 ) -> Corpus:
     """Read text files, folders and glob patterns as one corpus.
 
@@ -119,28 +98,39 @@ def read_corpus(
     paths
         One path or pattern, or several.
     validation
-        Fraction of the characters, at the end, that training does not see; in (0, 1).
+        Fraction of the characters that training does not see; in (0, 1).
     window
         Characters a training window predicts, >= 1: both parts must hold one more than that.
     in_memory_bytes
         From this total file size on, the symbols are kept in a cache file and memory-mapped.
     cache
         Folder of that file; `$XDG_CACHE_HOME/zspace` or `~/.cache/zspace` by default.
+    split
+        What is held out: "contiguous", the end of the text, or "file", whole files: of all neighbours in the order of
+        digests, those whose sum is nearest to the fraction. So names and places do not matter.
 
     Raises
     ------
     CorpusError
         When a path is missing, a folder holds no text, a file is binary, not UTF-8 or unreadable, all files are empty,
-        the text is too short or of one character only, or it has more than 65,535 different characters.
+        the text is too short or of one character only, or it has more than 65,535 different characters; when the split
+        is unknown, or is by file and there is one file only.
     """
     if not 0 < validation < 1 or window < 1:
         raise CorpusError(f"validation={validation} must lie in (0, 1) and window={window} must be at least 1.")
+    if split not in SPLITS:
+        raise CorpusError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}.")
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     try:
-        sources, files, notes = _survey([source for path in given for source in find_texts(path)])
-        total = sum(file.characters for file in files) + len(SEPARATOR) * (len(files) - 1)
-        held_out = int(total * validation)
-        _check_length(total, validation, window)
+        sources, files, notes = survey([source for path in given for source in find_texts(path)])
+        whole: list[CorpusFile] = []
+        if split == "file":
+            sources, files, whole = _by_file(sources, files, validation, window)
+            notes.append(_held_out_note(files, whole))
+        else:
+            _check_length(_length(files), validation, window)
+        total = _length(files)
+        held_out = _length(whole) if whole else int(total * validation)
         vocabulary = _vocabulary(sources, total - held_out)
         digest = hashlib.sha256(json.dumps([vars(file) for file in files], sort_keys=True).encode()).hexdigest()
         table = _index_table(vocabulary)
@@ -157,134 +147,13 @@ def read_corpus(
     train, rest = symbols[: total - held_out], symbols[total - held_out :]
     if unknown := int(np.count_nonzero(rest == 0)):
         notes.append(f"{unknown} of {rest.size} validation characters are unknown to the vocabulary.")
-    return Corpus(tuple(files), digest, vocabulary, train, rest, tuple(notes))
+    return Corpus(tuple(files), digest, vocabulary, train, rest, tuple(notes), tuple(file.name for file in whole))
 
 
-def unigram_bpc(corpus: Corpus) -> float:
-    """Bits per validation character under the training part's smoothed character frequencies.
-
-    p(j) = (n_j + k) / (n + k V), k = `SMOOTHING`, V the size of the vocabulary.
-    """
-    size = len(corpus.vocabulary)
-    counts = _counts(corpus.train, size)
-    probability = (counts + SMOOTHING) / (counts.sum() + SMOOTHING * size)
-    return float(-_counts(corpus.validation, size) @ np.log2(probability) / corpus.validation.size)
-
-
-def bigram_bpc(corpus: Corpus) -> float:
-    """Bits per validation character, each given the one before, under smoothed pair frequencies of the training part.
-
-    p(j | i) = (n_ij + k) / (n_i + k V), k = `SMOOTHING`, n_i = sum_j n_ij; the first is given training's last.
-    """
-    size = len(corpus.vocabulary)
-    trained = _pair_counts(corpus.train, size)
-    wanted = _pair_counts(np.concatenate([corpus.train[-1:], corpus.validation]), size)
-    # log2(n_ij + k) = log2 k + log2(1 + n_ij / k), and the second term is zero, hence sparse, where n_ij is
-    gain = trained.astype(np.float64)
-    gain.data = np.log2(1 + gain.data / SMOOTHING)
-    spent = wanted.sum(axis=1) @ np.log2(trained.sum(axis=1) + SMOOTHING * size)
-    bits = spent - corpus.validation.size * np.log2(SMOOTHING) - wanted.multiply(gain).sum()
-    return float(bits / corpus.validation.size)
-
-
-def xz_bpc(corpus: Corpus) -> float:
-    """Bits per validation character that xz needs beyond the training part, 8 (|xz(all)| - |xz(train)|) / n.
-
-    xz's default preset (6, a dictionary of 8 MiB); the text goes in as UTF-8, unknown characters as U+FFFD.
-    """
-    extra = _xz_bytes(corpus, [corpus.train, corpus.validation]) - _xz_bytes(corpus, [corpus.train])
-    return 8 * extra / corpus.validation.size
-
-
-def find_texts(path: str | Path) -> list[tuple[str, Path]]:
-    """Name and path of each text file that a path or pattern means; `CorpusError` where it means none."""
-    base = Path(path)
-    if base.is_dir():
-        inside = [(found.relative_to(base), found) for found in base.rglob("*") if found.suffix.lower() in SUFFIXES]
-        named = sorted(
-            (relative.as_posix(), found)
-            for relative, found in inside
-            if found.is_file() and not any(part.startswith(".") for part in relative.parts)
-        )
-        if not named:
-            raise CorpusError(f"{base} holds no file ending in {' or '.join(SUFFIXES)}; put your text there as such.")
-        return named
-    if base.exists():
-        if not base.is_file():
-            raise CorpusError(f"{base} is neither a file nor a folder; give a text file.")
-        return [(base.name, base)]
-    if glob.has_magic(str(path)) and (matches := sorted(glob.glob(str(path), recursive=True))):
-        return [source for match in matches for source in find_texts(match)]
-    raise CorpusError(f"{base} does not exist; give a text file, a folder or a pattern such as texts/*.txt.")
-
-
-def _survey(sources: list[tuple[str, Path]]) -> tuple[list[Path], list[CorpusFile], list[str]]:
-    """Check and count every file; leave out copies and empty ones."""
-    kept: list[Path] = []
-    files: list[CorpusFile] = []
-    notes: list[str] = []
-    first: dict[str, str] = {}
-    for name, path in sources:
-        file, remarks = _inspect(name, path)
-        if file.characters == 0:
-            notes.append(f"{name} is empty and was left out.")
-        elif file.sha256 in first:
-            notes.append(f"{name} is an exact copy of {first[file.sha256]} and was left out.")
-        else:
-            first[file.sha256] = name
-            kept.append(path)
-            files.append(file)
-            notes += remarks
-    if not files:
-        raise CorpusError(f"All {len(sources)} files are empty (first: {sources[0][0]}); give files with text in them.")
-    return kept, files, notes
-
-
-def _inspect(name: str, path: Path) -> tuple[CorpusFile, list[str]]:
-    """Manifest entry of one file, and remarks on what its text was relieved of."""
-    sha = hashlib.sha256()
-    size = returns = 0
-    last = b""
-    with open(path, "rb") as file:
-        marked = file.read(3) == codecs.BOM_UTF8
-        file.seek(0)
-        while chunk := file.read(CHUNK_BYTES):
-            if size == 0 and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise CorpusError(f"{path} is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT.")
-            if (nul := chunk.find(0)) >= 0:
-                raise CorpusError(f"{path} is binary (NUL at byte {size + nul}), not text; leave it out.")
-            returns += chunk.count(b"\r\n") + (last == b"\r" and chunk.startswith(b"\n"))
-            sha.update(chunk)
-            size += len(chunk)
-            last = chunk[-1:]
-    remarks = [f"{name}: byte-order mark dropped."] if marked else []
-    if returns:
-        remarks.append(f"{name}: {returns} CRLF line ends became LF.")
-    return CorpusFile(name, size, sum(len(text) for text in _text(path)), sha.hexdigest()), remarks
-
-
-def _text(path: Path) -> Iterator[str]:
-    """The text of a file in pieces, without byte-order mark and with LF line ends."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    carry = ""  # a CR whose LF may open the next chunk
-    with open(path, "rb") as file:
-        position = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
-        file.seek(position)
-        while True:
-            chunk = file.read(CHUNK_BYTES)
-            pending = len(decoder.getstate()[0])
-            try:
-                text = carry + decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                raise CorpusError(
-                    f"{path} is not UTF-8 from byte {position - pending + error.start} on ({error.reason}); "
-                    "convert it, for instance: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT."
-                ) from error
-            position += len(chunk)
-            carry = "\r" if chunk and text.endswith("\r") else ""
-            yield text[: len(text) - len(carry)].replace("\r\n", "\n")
-            if not chunk:
-                return
+def chunks(symbols: Symbols, overlap: int = 0) -> Iterator[Symbols]:
+    """Slices of a long array; each also holds the `overlap` first symbols of the next."""
+    for start in range(0, max(symbols.size - overlap, 0), CHUNK_SYMBOLS):
+        yield symbols[start : start + CHUNK_SYMBOLS + overlap]
 
 
 def _joined(paths: list[Path]) -> Iterator[NDArray[np.uint32]]:
@@ -292,13 +161,50 @@ def _joined(paths: list[Path]) -> Iterator[NDArray[np.uint32]]:
     for index, path in enumerate(paths):
         if index > 0:
             yield _points(SEPARATOR)
-        for text in _text(path):
+        for text in pieces(path):
             yield _points(text)
 
 
 def _points(text: str) -> NDArray[np.uint32]:
     """Unicode code points of a text."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _length(files: list[CorpusFile]) -> int:
+    """Characters of some files, joined."""
+    return sum(file.characters for file in files) + len(SEPARATOR) * (len(files) - 1)
+
+
+def _by_file(
+    sources: list[Path], files: list[CorpusFile], fraction: float, window: int
+) -> tuple[list[Path], list[CorpusFile], list[CorpusFile]]:
+    """Hold out whole files (see `read_corpus`): sources and files with those last, and those alone."""
+    if len(files) < 2:
+        raise CorpusError(f"A split by file needs at least 2 different files, the text has {len(files)}: add files.")
+    by_digest = sorted(range(len(files)), key=lambda i: files[i].sha256)
+    ends = [0, *itertools.accumulate(files[i].characters for i in by_digest)]
+    wanted = fraction * ends[-1]
+    reach = [bisect.bisect(ends, start + wanted) for start in ends[:-1]]  # a run's sum is below, then above
+    runs = [(i, j) for i, after in enumerate(reach) for j in (after - 1, after) if i < j < len(ends)]
+    first, last = min(runs, key=lambda run: abs(ends[run[1]] - ends[run[0]] - wanted))
+    held = set(by_digest[first:last])
+    order = sorted(range(len(files)), key=lambda i: i in held)  # else they stay as they were
+    sources, files = [sources[i] for i in order], [files[i] for i in order]
+    whole = files[-len(held) :]
+    parts = _length(files) - _length(whole), _length(whole)
+    if min(parts) <= window:
+        raise CorpusError(
+            f"Split by file, the text has {parts[0]} training and {parts[1]} validation characters; window={window} "
+            f"needs at least {window + 1} each: add files or split it contiguously."
+        )
+    return sources, files, whole
+
+
+def _held_out_note(files: list[CorpusFile], whole: list[CorpusFile]) -> str:
+    """One sentence on a split by file."""
+    names = ", ".join(file.name for file in whole[:NAMED]) + (f" and {len(whole) - NAMED} more" * (len(whole) > NAMED))
+    count = f"{len(whole)} whole file{'s' * (len(whole) > 1)} of {len(files)}"
+    return f"Validation is {count}, {_length(whole) / _length(files):.1%} of the characters: {names}."
 
 
 def _check_length(total: int, validation: float, window: int) -> None:
@@ -362,38 +268,3 @@ def _cached(parts: Iterator[Symbols], path: Path, dtype: np.dtype[Any]) -> Symbo
 def _cache_folder() -> Path:
     """The user's cache folder for this project (XDG base directories)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zspace"
-
-
-def _chunks(symbols: Symbols, overlap: int = 0) -> Iterator[Symbols]:
-    """Slices of a long array; each also holds the `overlap` first symbols of the next."""
-    for start in range(0, max(symbols.size - overlap, 0), CHUNK_SYMBOLS):
-        yield symbols[start : start + CHUNK_SYMBOLS + overlap]
-
-
-def _counts(symbols: Symbols, size: int) -> NDArray[np.int64]:
-    """How often each symbol occurs."""
-    counts = np.zeros(size, dtype=np.int64)
-    for chunk in _chunks(symbols):
-        counts += np.bincount(chunk, minlength=size)
-    return counts
-
-
-def _pair_counts(symbols: Symbols, size: int) -> Any:
-    """How often symbol j follows symbol i, as a sparse [size, size] array."""
-    from scipy import sparse
-
-    counts = sparse.csr_array((size, size), dtype=np.int64)
-    for chunk in _chunks(symbols, overlap=1):
-        places = (chunk[:-1].astype(np.int32), chunk[1:].astype(np.int32))
-        counts += sparse.coo_array((np.ones(chunk.size - 1, dtype=np.int64), places), shape=(size, size)).tocsr()
-    return counts
-
-
-def _xz_bytes(corpus: Corpus, parts: Sequence[Symbols]) -> int:
-    """Size of some parts of the corpus, compressed one after the other as UTF-8."""
-    compressor = lzma.LZMACompressor()
-    size = 0
-    for part in parts:
-        for chunk in _chunks(part):
-            size += len(compressor.compress(corpus.decode(chunk).encode()))
-    return size + len(compressor.flush())

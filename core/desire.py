@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from core.steer import divergence, tilt_strength, tilted
 
 Probabilities = NDArray[np.float64]
+
+SETS: dict[str, Callable[[str], bool]] = {
+    "vowels": lambda c: unicodedata.normalize("NFD", c)[0].lower() in "aeiou",  # with accents and umlauts
+    "capitals": str.isupper,
+    "punctuation": lambda c: unicodedata.category(c).startswith("P"),
+}
+
+
+def wish_scores(wishes: Iterable[tuple[str, float]], vocabulary: tuple[str, ...]) -> NDArray[np.float64]:
+    """Scores [V] of wishes, each a set's name (see `SETS`) or characters, and their score; wishes add up.
+
+    Raises
+    ------
+    ValueError
+        A character that the vocabulary lacks, a set of which it has none, or a score that is not finite.
+    """
+    scores = np.zeros(len(vocabulary))
+    for name, score in wishes:
+        wanted = [c for c in vocabulary if SETS[name](c)] if name in SETS else list(name)
+        if lacking := [c for c in wanted if c not in vocabulary]:
+            raise ValueError(f"desire: {lacking[0]!r} is no character of this run's text: give characters of it or "
+                             f"one of {', '.join(SETS)}")
+        if not wanted or not np.isfinite(score):
+            raise ValueError(f"desire: {name!r} scored {score} wants nothing of this run's text: give characters of "
+                             "it, and a finite score")
+        scores[[vocabulary.index(c) for c in wanted]] += score
+    return scores
 
 
 def candidate_distribution(logits: NDArray[np.float64], temperature: float = 1.0, top_k: int | None = None,

@@ -1,9 +1,12 @@
-"""What steering did: measured on a probe that the steering does not touch.
+"""What steering did: measured beside the same thing without it.
 
-The probe is a fixed text run through the trained model with the tap off; looked at are the states of the tapped layer
-about their mean over the probe: the mean is the same at every character, carries nothing about the text, and drifts
-freely from seed to seed. The low share is the part of their power that lies in the lower half of the bands. Any strong
-gain may raise it, so the effect is a contrast, low-painted minus high-painted, beside unpainted twins of equal seed.
+Painting: on a probe that the steering does not touch, a fixed text run through the trained model with the tap off.
+Looked at are the states of the tapped layer about their mean over the probe: the mean is the same at every character,
+carries nothing about the text, and drifts freely from seed to seed. The low share is the part of their power that lies
+in the lower half of the bands. Any strong gain may raise it, so the effect is a contrast, low-painted minus
+high-painted, beside unpainted twins of equal seed.
+
+Desire: on the generated texts themselves, shares of the wanted symbols with and without it, seed by seed.
 """
 
 from __future__ import annotations
@@ -70,3 +73,48 @@ def paired_contrast(low: list[float], high: list[float]) -> Contrast:
     mean, error = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
     reach = float(stats.t.ppf(0.975, len(difference) - 1)) * error
     return Contrast(mean, (mean - reach, mean + reach))
+
+
+FEWEST_SEEDS = 6  # with fewer no p value of the test below can lie under 0.05
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far a share moved, over paired texts.
+
+    Attributes
+    ----------
+    without, tilted : float
+        Mean share without and with desire.
+    difference : float
+        Mean of the paired differences.
+    interval : tuple of float
+        95 % percentile bootstrap of that mean, over seeds.
+    p : float
+        Two-sided, of a permutation of signs (exact up to 13 seeds): how often chance alone moves it as far.
+    """
+
+    without: float
+    tilted: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def paired_shift(without: list[float], tilted: list[float]) -> Shift:
+    """Shares of `FEWEST_SEEDS` or more texts, the same seeds in both lists."""
+    difference = np.subtract(tilted, without)
+    check_seeds(len(difference))
+    if (difference == difference[0]).all():
+        low = high = float(difference[0])  # SciPy would call the interval degenerate
+    else:
+        low, high = stats.bootstrap((difference,), np.mean, method="percentile", rng=0).confidence_interval
+    test = stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=0)
+    return Shift(float(np.mean(without)), float(np.mean(tilted)), float(difference.mean()), (float(low), float(high)),
+                 float(test.pvalue))
+
+
+def check_seeds(count: int) -> None:
+    """Refuse too few seeds, before anything is written for them."""
+    if count < FEWEST_SEEDS:
+        raise ValueError(f"an effect over {count} seeds cannot have a p value below 0.05: give at least {FEWEST_SEEDS}")

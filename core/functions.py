@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.array import Array, apply
+from core.array import Array, apply, asarray
 from core.primitives import Shape
 from core.random import philox_key
 
@@ -18,6 +18,11 @@ def exp(x: Array) -> Array:
 
 def log(x: Array) -> Array:
     return apply("log", x)
+
+
+def log1p(x: Array) -> Array:
+    """log(1 + x), exact for small x."""
+    return apply("log1p", x)
 
 
 def sqrt(x: Array) -> Array:
@@ -190,3 +195,9 @@ def random_normal(seed: int, stream: int, step: int, shape: Shape, dtype: DTypeL
     """Standard normals by Box and Muller."""
     return apply("random_normal", key=philox_key(seed), stream=stream, step=step, offset=offset, shape=shape,
                  dtype=np.dtype(dtype).name)
+
+
+def dropout(x: Array, rate: float, seed: int, stream: int, step: int) -> Array:
+    """Zeros in place of a share of the values, the others over (1 - rate) (Srivastava et al. 2014)."""
+    kept = apply("greater", random_uniform(seed, stream, step, x.shape, x.dtype), asarray(np.asarray(rate, x.dtype)))
+    return x * kept * (1 / (1 - rate))

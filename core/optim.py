@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from core.array import Array, asarray
+from core.array import Array, asarray, leaf
 from core.functions import maximum, sqrt
 
 
@@ -28,6 +28,11 @@ def clip_by_norm(grads: Mapping[str, Array], limit: float) -> tuple[dict[str, Ar
     norm = sqrt(total)
     scale = limit / maximum(norm, asarray(np.asarray(limit, norm.dtype), norm.dtype, norm.backend))
     return {k: g * scale for k, g in grads.items()}, norm
+
+
+def decayed(parameters: Mapping[str, Array], by: float) -> dict[str, Array]:
+    """Every matrix a share smaller: decoupled weight decay, taken before a step (Loshchilov & Hutter 2019)."""
+    return {k: p * (1 - by) if p.ndim == 2 else p for k, p in parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,7 @@ class Adam:
             v = moments[f"v.{k}"] * self.beta2 + g * g * (1 - self.beta2)
             change = m * (rate / correct1) / (sqrt(v * (1 / correct2)) + self.epsilon)
             new[k], after[f"m.{k}"], after[f"v.{k}"] = (p - change).detach(), m.detach(), v.detach()
-        return {k: _leaf(p) for k, p in new.items()}, after
-
-
-def _leaf(x: Array) -> Array:
-    """The same values as a new leaf of the tape."""
-    return Array(x.backend, x.buffer, x.shape, x.dtype, None, True)
+        return {k: leaf(p) for k, p in new.items()}, after
 
 
 @dataclass(frozen=True)

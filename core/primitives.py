@@ -201,6 +201,7 @@ _ew("affine", lambda g, o, x, *, scale, shift: (g * scale,))  # scale * x + shif
 _ew("abs", d.absolute)
 _ew("exp", lambda g, o, x: (g * o,))
 _ew("log", lambda g, o, x: (g / x,))
+_ew("log1p", lambda g, o, x: (g / (x + 1.0),))  # log(1 + x), exact for small x
 _ew("sqrt", lambda g, o, x: (g / o * 0.5,))
 _ew("sin", lambda g, o, x: (g * d.ap("cos", x),))
 _ew("cos", lambda g, o, x: (-(g * d.ap("sin", x)),))

@@ -178,7 +178,7 @@ def cross_entropy_grad(g: A, logits: A, targets: A) -> A:
 REFERENCE: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
     "affine": lambda x, *, scale, shift: scale * x + shift,
-    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh,
+    "exp": np.exp, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "tanh": np.tanh,
     "sigmoid": sigmoid, "silu": lambda x: x * sigmoid(x), "silu_grad": silu_grad,
     "greater": lambda a, b: (a > b).astype(np.float64), "maximum": np.maximum,
     "sum": np.sum, "max": np.max, "matmul": matmul,

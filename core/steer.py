@@ -54,8 +54,8 @@ def tilt_strength(p: NDArray[np.float64], d: NDArray[np.float64], strength: floa
         return divergence(tilted(p, d, beta), p)
 
     inside = d[p > 0]
-    if strength == 0 or (inside == inside[0]).all():
-        return strength  # equal scores tilt nothing, at any strength
+    if strength == 0 or limit <= 0 or (inside == inside[0]).all():
+        return 0.0  # equal scores tilt nothing, at any strength
     if costs(strength) <= limit:
         return strength
     low, high = 0.0, strength

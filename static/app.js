@@ -4,14 +4,16 @@ import {Channel} from "./channel.js"
 import {drawLoss, restyle, Table} from "./charts.js"
 import {drawDoctor} from "./doctor.js"
 import {$, el, tips, toast} from "./dom.js"
+import {Generate} from "./generate.js"
 import {Paint} from "./paint.js"
 import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
 import {Form, Runs} from "./runs.js"
 
 const FIGURES = ["loss", "atlas", "history", "comparison"]
+const PAGES = ["live", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, R, D": "Live, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there", "?": "these keys"}
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there", "?": "these keys"}
 
 export function start(link) {
   const page = new Page(link)
@@ -27,6 +29,7 @@ class Page {
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
+    this.generate = new Generate(ask)
     this.runs = new Runs(ask)
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
@@ -52,12 +55,12 @@ class Page {
 
   get place() {
     const [, page, query] = location.hash.match(/^#\/(\w+)(?:\?(.*))?$/) ?? [null, "live", ""]
-    return {page: ["live", "runs", "doctor"].includes(page) ? page : "live", run: new URLSearchParams(query ?? "").get("run")}
+    return {page: PAGES.includes(page) ? page : "live", run: new URLSearchParams(query ?? "").get("run")}
   }
 
   route(first = false) {
     const {page, run} = this.place
-    for (const name of ["live", "runs", "doctor"]) $(`page-${name}`).hidden = name !== page
+    for (const name of PAGES) $(`page-${name}`).hidden = name !== page
     for (const link of document.querySelectorAll("[data-page]")) {
       if (link.dataset.page === page) link.setAttribute("aria-current", "page")
       else link.removeAttribute("aria-current")
@@ -112,6 +115,7 @@ class Page {
     else if (said.type === "strokes") this.paint.takeStrokes(said.strokes, layers)
     else if (said.type === "gains") this.paint.takeGains(said, layers, image)
     else if (said.type === "effect") this.paint.takeEffect(said)
+    else if (said.type === "writing") this.generate.take(said.news)
     else if (said.type === "problem") this.notice(said.reason)
   }
 
@@ -127,6 +131,7 @@ class Page {
     $("effect-text").textContent = ""
     $("sample").replaceChildren()
     $("sample-step").textContent = ""
+    this.generate.forget()
     this.runs.shown = facts.run
     this.notice(null)
     if (facts.notes.length) toast(facts.notes[0])
@@ -249,13 +254,14 @@ class Page {
   // --- keys ---
 
   key(event) {
+    if (event.target.type === "range" && event.target.form && event.key.startsWith("Arrow")) return // it moves the slider
     const typing = event.target.type !== "range" && /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
     if ((event.ctrlKey || event.metaKey) && event.key === "z" && !typing) { event.preventDefault(); this.paint.undo(); return }
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
       " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
-      "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
+      "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, w: () => { location.hash = "#/generate" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
       v: () => this.paint.choose("look"), b: () => this.paint.choose("brush"), e: () => this.paint.choose("erase"), x: () => this.paint.turn(), u: () => this.paint.undo(), c: () => this.paint.clear(),
       "[": () => nudge("paint-size", -1), "]": () => nudge("paint-size", 1), p: () => this.atlas.play(),

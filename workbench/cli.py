@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,21 +15,24 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from core.generate import Sampling, generate
+from core.desire import SETS
+from core.generate import Sampling
 from core.nn.families import FAMILIES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
+from core.runs.evaluation import evaluate_run
+from core.runs.generations import Writer, measure_desire, new_name, replay_generation
 from core.runs.index import UNREADABLE, RunIndex
-from core.runs.journal import Journal
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import WARM_STEPS, Trainer, create_run, load_model
+from core.runs.trainer import WARM_STEPS, Trainer, create_run
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
 from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json
 from workbench.study import compare, sweep
-from workbench.tables import choice_table, launch_table, timing_table
+from workbench.tables import choice_table, effect_table, evaluation_tables, launch_table, timing_table
+from workbench.wishes import read_hint, read_phases, read_wishes
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help="Train small attention-free character models on your own text, and see and steer the loop.")
@@ -65,9 +67,15 @@ def train(
     backend: Annotated[str, typer.Option(help="cpu, cuda, wgpu or auto.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Updates; the preset's own number by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+    split: Annotated[str, typer.Option(help="What is held out, about a tenth: contiguous (the end of the text) or file "
+                                       "(whole files).")] = "contiguous",
     threads: Annotated[int | None, typer.Option(help="CPU threads, all by default; a replay needs as many.")] = None,
+    curvature: Annotated[float, typer.Option(help="Of the space of the symbols' embeddings: 0 is Euclidean, below 0, "
+                                             "such as -1, the Poincare ball.")] = 0.0,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
+    dropout: Annotated[float, typer.Option(help="Share of activations that training loses at random: some helps where "
+                                           "the text is read many times.")] = 0.0,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
     trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
@@ -76,7 +84,8 @@ def train(
     """Train a model on text; Ctrl-C stops cleanly and `zspace resume` goes on."""
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
-        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute)
+        threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
+        dropout=dropout, split=split, curvature=curvature)
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:
@@ -151,49 +160,80 @@ def _run(folder: RunFolder, as_json: bool, trace_steps: int = 0) -> None:
 @kind
 def sample(
     run: str,
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    prompt: Annotated[str | None, typer.Option(help="Text to continue; a new line by default.")] = None,
     length: Annotated[int, typer.Option(min=1, help="Characters to draw.")] = 400,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest character.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(min=1, help="Keep the k likeliest characters.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Keep the fewest characters with this share.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seed and settings, equal text.")] = 0,
-    desire: Annotated[str, typer.Option(help="Wanted characters and scores, such as 'e=1,z=-2'.")] = "",
+    desire: Annotated[str, typer.Option(help="What is wanted, and scores: characters or one of "
+                                        f"{', '.join(SETS)}, such as 'vowels=1,xyz=-2'.")] = "",
     strength: Annotated[float, typer.Option(min=0, help="Largest tilt towards the desire.")] = 1.0,
     budget: Annotated[float, typer.Option(min=0, help="Largest KL divergence of the tilt, nats a character.")] = 0.1,
+    window: Annotated[str, typer.Option(help="A hint: characters to favour, as often as they stand here.")] = "",
+    distribution: Annotated[str, typer.Option(help="A hint: shares to lean to, written like a desire.")] = "",
+    phases: Annotated[str, typer.Option(help="Only look for the first characters, and settle later: 128,256.")] = "",
+    entropy: Annotated[float | None, typer.Option(help="Lead the temperature to this entropy, in nats.")] = None,
+    compare: Annotated[int, typer.Option(min=0, help="Write so many seeds with and without desire, compared.")] = 0,
     runs: Runs = DEFAULT_RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Let a run's newest checkpoint continue a prompt; every step is recorded under generations/."""
     folder = RunStore(runs).open(run)
-    model, parameters, corpus, step = load_model(folder)
-    scores = _parse_desire(desire, corpus.vocabulary) if desire else None
-    how = Sampling(temperature, top_k, top_p, scores, strength, budget)
-    text = []
-    with Journal(folder.generations / f"{uuid.uuid4().hex[:12]}.jsonl") as journal:
-        journal.append({"prompt": prompt, "seed": seed, "step": step, "length": length, "temperature": temperature,
-                        "top_k": top_k, "top_p": top_p, "desire": scores, "strength": strength, "budget": budget})
-        for drawn in generate(model, parameters, corpus.encode(prompt), length, seed, how):
-            journal.append(asdict(drawn))
-            text.append(corpus.decode([drawn.symbol]))
-            if not as_json:
-                sys.stdout.write(text[-1])
-                sys.stdout.flush()
-        name = journal.path.stem
+    writer = Writer(folder)
+    prompt, symbols = writer.opening if prompt is None else prompt, writer.corpus.vocabulary
+    how = Sampling(temperature, top_k, top_p, read_wishes("--desire", desire, symbols), strength, budget,
+                   read_hint(window, distribution, symbols), read_phases(phases), entropy)
+    if compare:
+        with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=err,
+                      disable=as_json, transient=True) as bar:
+            task = bar.add_task("writing", total=2 * compare * length)
+            found = measure_desire(writer, prompt, length, range(seed, seed + compare), how,
+                                   lambda *_: bar.advance(task))
+        if as_json:
+            print_json({"run": folder.id, **asdict(found)})
+        else:
+            out.print(effect_table(found))
+            out.print(f"{compare} pairs are recorded, the first as {' and '.join(found.names[0])}", style="dim")
+        return
+    name, text = new_name(), []
+    for drawn in writer.record(name, prompt, length, seed, how):
+        text.append(writer.corpus.decode([drawn.symbol]))
+        if not as_json:
+            sys.stdout.write(text[-1])
+            sys.stdout.flush()
     if as_json:
         print_json({"run": folder.id, "generation": name, "prompt": prompt, "text": "".join(text)})
     else:
-        out.print(f"\nrecorded as generation {name}", style="dim")
+        out.print(f"\nrecorded as generation {name}; zspace replay {folder.id} --generation {name}", style="dim",
+                  soft_wrap=True)
 
 
-def _parse_desire(text: str, vocabulary: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Scores per symbol from 'e=1,z=-2'."""
-    scores = np.zeros(len(vocabulary))
-    for part in text.split(","):
-        symbol, _, value = part.rpartition("=")
-        if symbol not in vocabulary:
-            raise ValueError(f"--desire: {symbol!r} is no character of this run's text: write 'CHARACTER=SCORE,...'")
-        scores[vocabulary.index(symbol)] = float(value)
-    return scores
+@app.command("eval")
+@kind
+def evaluate(
+    run: str,
+    window: Annotated[int | None, typer.Option(min=1, help="Characters a window; as in training by default.")] = None,
+    text: Annotated[str | None, typer.Option(help="Score this file, folder or pattern instead of what the run holds "
+                                             "out.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run's newest checkpoint, each character once in windows of fresh state; recorded under evaluations/."""
+    folder = RunStore(runs).open(run)
+    found = evaluate_run(folder, window, text)
+    if as_json:
+        print_json(found)
+        return
+    scored = found["scored"]
+    for note in scored["notes"]:
+        out.print(f"note: {note}", style="yellow", markup=False)
+    if scored["unknown"]:
+        out.print(f"note: {scored['unknown']:,} of {scored['characters']:,} characters are unknown to the run's "
+                  "vocabulary and are scored as its unknown symbol", style="yellow")
+    for table in evaluation_tables(found):
+        out.print(table)
+    out.print(f"recorded as evaluation {found['id']}", style="dim")
 
 
 @app.command()
@@ -221,9 +261,15 @@ def steer(
 
 @app.command()
 @kind
-def replay(run: str, runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+def replay(
+    run: str,
+    generation: Annotated[str, typer.Option(help="Repeat this recorded generation instead of the training.")] = "",
+    runs: Runs = DEFAULT_RUNS,
+    as_json: AsJson = False,
+) -> None:
     """Repeat a run in a fresh process; exit code 0: equal, 1: departs, 3: not comparable."""
-    result = replay_run(RunStore(runs).open(run))
+    folder = RunStore(runs).open(run)
+    result = replay_generation(folder, generation) if generation else replay_run(folder)
     if as_json:
         print_json(asdict(result))
     else:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
 from core.backends import available
-from core.data import SUFFIXES
 from core.errors import ZSpaceError
 from core.nn.families import FAMILIES, PRESETS
 from core.runs import compare as comparison
@@ -28,11 +27,14 @@ from core.runs.index import UNREADABLE, RunIndex
 from core.runs.store import RunFolder, RunStore
 from core.runs.twin import make_twin
 from core.runs.work import WorkQueue
+from core.texts import SUFFIXES
 from workbench import settings
 from workbench.doctor import examine
 from workbench.watch import RunWatch, open_watch
+from workbench.writing import Writing, check
 
 Answer = dict[str, Any]
+WRITINGS = 2  # generations at a time; each is a process with a model
 LARGEST_COMPARISON, MOST_GROUPS = 32, 8  # runs, and colours for them
 POINTS = 512  # of a training curve in a comparison
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
@@ -58,6 +60,7 @@ class Controller:
         self.index = RunIndex(runs)
         self._kept = 0.0
         self._painters: dict[Path, Painter] = {}
+        self._writings: list[Writing] = []
         self.painting = ThreadPoolExecutor(1, "paint")  # one thread: layers are journalled in the order they came in
 
     # --- runs ---------------------------------------------------------------------------------------------------------
@@ -153,6 +156,14 @@ class Controller:
         self.queue.ensure_worker()
         return {"queued": number}
 
+    def generate(self, watch: RunWatch, ask: Answer) -> Writing:
+        """Let a run write; several pages at once, but not any number of them."""
+        self._writings = [w for w in self._writings if w.at_work]
+        if len(self._writings) >= WRITINGS:
+            raise CommandError(f"{WRITINGS} generations are at work: wait for one to end, or stop one")
+        self._writings.append(Writing(watch.folder, check(ask)))
+        return self._writings[-1]
+
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def runs(self) -> Answer:
@@ -197,8 +208,8 @@ class Controller:
 
     def choices(self) -> Answer:
         """What the form for a new run offers."""
-        return {"presets": [{"name": name, "window": TRAINING[name][0], "batch": TRAINING[name][1],
-                             "steps": TRAINING[name][3]} for name in PRESETS],
+        return {"presets": [{"name": name, "window": TRAINING[name].window, "batch": TRAINING[name].batch,
+                             "steps": TRAINING[name].steps} for name in PRESETS],
                 "models": {name: family.presets for name, family in FAMILIES.items()},
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 

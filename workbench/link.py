@@ -47,8 +47,7 @@ def attach(link: Link) -> None:
     beat = pn.state.add_periodic_callback(session.tick, period=TICK_MILLISECONDS)
 
     def close(_: Any) -> None:
-        session.closed = True
-        session.watch = None
+        session.close()
         beat.stop()
 
     pn.state.on_session_destroyed(close)

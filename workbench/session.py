@@ -27,6 +27,7 @@ from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
 from workbench.effect import effect
 from workbench.watch import RunWatch, open_watch
+from workbench.writing import Writing
 
 log = logging.getLogger(__name__)
 IN_FLIGHT = 2
@@ -54,6 +55,7 @@ class Session:
         # the run to turn to and its twin, handed over by a command's thread
         self._next: tuple[RunWatch | None, RunWatch | None] | None = None
         self.twin: RunWatch | None = None
+        self.writing: Writing | None = None
         self._own_layer: tuple[RunWatch, int] | None = None  # the newest that this page painted
         self._batch, self._received = 0, 0
         self._in_flight: dict[int, float] = {}
@@ -133,6 +135,8 @@ class Session:
         if watch is None:
             return []
         parts = []
+        if self.writing is not None and (news := self.writing.news()):
+            parts.append(codec.encode(codec.text("text", {"type": "writing", "news": news})))
         if not self._facts_sent:
             parts.append(codec.encode(codec.text("text", {"type": "facts", **watch.facts})))
             self._facts_sent = True
@@ -304,7 +308,8 @@ class Session:
         """The page is there; show a run (the one at work by default)."""
         if not self._open:
             self.controller.start_first()
-        watch = self.controller.watch(_run(ask, needed=False))
+        self.hush({})
+        watch, self.writing = self.controller.watch(_run(ask, needed=False)), None
         self._next = watch, self._twin_of(watch)
         return {"run": watch.folder.id if watch else None, "choices": self.controller.choices()}
 
@@ -319,6 +324,23 @@ class Session:
         answer = self.controller.twin(watch)
         self.twin = self._twin_of(watch)
         return answer
+
+    def generate(self, ask: Answer) -> Answer:
+        """Let the shown run write, and nothing else for this page; the text comes with the next batches."""
+        self.hush({})
+        self.writing = self.controller.generate(self._watched(), ask)
+        return {}
+
+    def hush(self, ask: Answer) -> Answer:
+        """End what writes for this page."""
+        if self.writing is not None:
+            self.writing.stop()
+        return {}
+
+    def close(self) -> None:
+        """The page is gone."""
+        self.closed, self.watch = True, None
+        self.hush({})
 
     def look(self, ask: Answer) -> Answer:
         """Homology of a look."""
@@ -383,6 +405,7 @@ def _steer(do: str) -> Callable[[Session, Answer], Answer]:
 
 COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
     "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot, "twin": Session.ask_twin,
+    "generate": Session.generate, "hush": Session.hush,
     "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(_run(ask)),
     "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
     "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,6 +13,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from core.bench import Report
+from core.memorisation import GRAM
+from core.runs.generations import Effect
 from core.trace import Ceilings, Total, Trace
 from core.tuning import Entry
 
@@ -53,6 +56,45 @@ def timing_table(report: Report) -> Table:
                    f"{t.launches}")
         table.add_row(t.kernel, *(numbers if t.launches else ("-",) * 4), escape(", ".join([*peers, *t.notes])))
     return table
+
+
+def evaluation_tables(found: dict[str, Any]) -> Iterator[Table]:
+    """What `core.runs.evaluation.evaluate_run` found: figures beside the baselines, calibration, loss by context."""
+    scored, memorised, measured = found["scored"], found["memorisation"], found["measured"]
+    where = f"the held-out part ({scored['split']})" if scored["text"] is None else escape(scored["text"])
+    table = Table("figure", Column("value", justify="right", no_wrap=True), Column("", overflow="fold"),
+                  box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table.title = (f"{found['run']} at step {found['step']:,} on {found['environment']['backend']}: {where}, "
+                   f"{scored['characters']:,} characters in windows of {found['window']:,}")
+    interval = "95 % interval {:.4f} to {:.4f}".format(*found["interval"])
+    table.add_row("bits/char", f"{found['bits']:.4f}",
+                  interval if found["characters"] > found["window"] else "one window, so no interval")
+    for name, bits in found["baselines"].items():
+        if bits is not None:
+            table.add_row(f"  {name}", f"{bits:.4f}", "baseline of the same text")
+    table.add_row("perplexity", f"{found['perplexity']:.3f}", "of a character")
+    table.add_row("accuracy", f"{found['accuracy']:.2%}", "the likeliest character came")
+    table.add_row("calibration error", f"{found['calibration_error']:.2%}", "expected, see the bins below")
+    if memorised:
+        low, high = memorised["range"]
+        table.add_row("memorised", f"{memorised['generated']:.2%}", f"of the {memorised['gram']}-grams in "
+                      f"{memorised['characters']:,} generated characters are in the training text")
+        table.add_row("  scored text", f"{memorised['held_out']:.2%}", f"the same, mean of {memorised['pieces']} "
+                      f"pieces as long (95 % of them {low:.2%} to {high:.2%})")
+    else:
+        table.add_row("memorised", "-", f"the text is too short for a {GRAM}-gram")
+    table.add_row("scoring", f"{measured['scored_per_second']:,.0f}", "characters/s")
+    table.add_row("generating", f"{measured['generated_per_second']:,.0f}", "characters/s")
+    yield table
+    calibration = _table("calibration: confidence", "right", "characters")
+    for b in found["calibration"]:
+        calibration.add_row(f"{b['confidence']:.1%}", f"{b['accuracy']:.1%}", f"{b['characters']:,}")
+    yield calibration
+    context = _table("loss by context: characters before", "nats/char", "bits/char", "characters")
+    for o in found["context"]:
+        span = f"{o['first']:,}" if o["first"] == o["last"] else f"{o['first']:,} to {o['last']:,}"
+        context.add_row(span, f"{o['nats']:.4f}", f"{o['nats'] / math.log(2):.4f}", f"{o['characters']:,}")
+    yield context
 
 
 def choice_table(entries: Sequence[Entry]) -> Table:
@@ -100,3 +142,18 @@ def _table(first: str, *numbers: str) -> Table:
     """A table of names and right-aligned numbers that fits into 80 columns."""
     return Table(Column(first, overflow="fold"), *(Column(n, justify="right", no_wrap=True) for n in numbers),
                  box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+
+
+def effect_table(effect: Effect) -> Table:
+    """What a desire did to the share of its symbols, and what it cost."""
+    shift, table = effect.shift, _table("measure", "value")
+    low, high = shift.interval
+    table.title = f"{len(effect.names)} seeds, with and without desire, for the symbols {escape(repr(effect.symbols))}"
+    table.add_row("share without", f"{shift.without:.2%}")
+    table.add_row("share with desire", f"{shift.tilted:.2%}")
+    table.add_row("difference (95 % interval)",
+                  f"{100 * shift.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})")
+    table.add_row("p value", f"{shift.p:.2g}")
+    table.add_row("KL, mean", f"{effect.kl_mean:.4f} nats a character")
+    table.add_row("KL, largest", f"{effect.kl_largest:.4f} nats")
+    return table

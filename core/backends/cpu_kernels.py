@@ -77,6 +77,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "affine": _affine,
     "exp": in_float32(cpu_math.exp, lambda out, x: np.exp(x, out=out)),
     "log": lambda out, x: np.log(x, out=out),
+    "log1p": lambda out, x: np.log1p(x, out=out),
     "sqrt": lambda out, x: np.sqrt(x, out=out),
     "tanh": in_float32(cpu_math.tanh, lambda out, x: np.tanh(x, out=out)),
     "sigmoid": in_float32(cpu_math.sigmoid, _sigmoid),

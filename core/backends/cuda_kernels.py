@@ -40,6 +40,7 @@ EXPRESSIONS: dict[str, str] = {
     "abs": "abs({0})",
     "exp": "exp({0})",
     "log": "log({0})",
+    "log1p": "log1p({0})",
     "sqrt": "sqrt({0})",
     "sin": "sin({0})",
     "cos": "cos({0})",

@@ -32,12 +32,13 @@ EXPRESSIONS: dict[str, str] = {  # {0}, {1}, ... are the operands, then the para
     "abs": "abs({0})",
     "exp": "exp({0})",
     "log": "log({0})",
+    "log1p": "log1p({0})",
     "sqrt": "sqrt({0})",
     "sin": "sine({0}, 0.0)",
     "cos": "sine({0}, 1.0)",
     "tanh": "tangent({0})",
     "sigmoid": "sigmoid({0})",
-    "softplus": "softplus({0})",
+    "softplus": "max({0}, vec4<f32>()) + log1p(exp(-abs({0})))",
     "silu": "{0} * sigmoid({0})",
     "silu_grad": "{0} * sigmoid({1}) * (1.0 + {1} * (1.0 - sigmoid({1})))",
     "greater": "select(vec4<f32>(), vec4<f32>(1.0), {0} > {1})",
@@ -54,11 +55,12 @@ fn sigmoid(x: vec4<f32>) -> vec4<f32> {
   return 1.0 / (1.0 + exp(-max(x, vec4<f32>(-87.0))));
 }
 """,
-    "softplus": """
-fn softplus(x: vec4<f32>) -> vec4<f32> {  // log(1 + e) = log(1 + e) e / ((1 + e) - 1) mends the rounding of 1 + e
-  let e = exp(-abs(x));
-  let one = 1.0 + e;
-  return max(x, vec4<f32>()) + select(log(one) * e / max(one - 1.0, vec4<f32>(1e-9)), e, one == vec4<f32>(1.0));
+    "log1p": """
+fn log1p(x: vec4<f32>) -> vec4<f32> {  // near 0 the series of 2 artanh(z): a device may take (1 + x) - 1 for x
+  let z = x / (2.0 + x);
+  let q = z * z;
+  let near = 2.0 * z * (1.0 + q * (0.333333333 + q * (0.2 + q * 0.142857143)));
+  return select(log(1.0 + x), near, abs(x) < vec4<f32>(0.25));
 }
 """,
     "tangent": """

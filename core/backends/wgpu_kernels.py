@@ -22,17 +22,24 @@ if TYPE_CHECKING:
     from core.backends.wgpu import WgpuBackend
 
 LANES = 256  # invocations of a workgroup
-COLUMN = 64  # values an invocation adds up
-LONG_COLUMN = 256  # the same where there are very many
-ROW = 4096  # values a workgroup adds up
+COLUMN = 1024  # values of a part of a long column
+ROW = 16384  # values of a part of a long row
+SHORT_ROW = 1024  # up to here 32 invocations add up a row, above it 256
+SLICES = 8  # invocations that add up a column at most
 TILE = 64  # rows and columns of a product that a workgroup makes
 PART = 256  # values of k that a workgroup passes over, where tiles are few
+MARKED = 1024  # indices that scatter.wgsl marks at once
 BUSY = 512  # workgroups that keep a large device busy
 
 
 def groups(count: int) -> int:
     """Workgroups for so many invocations."""
     return -(-count // LANES)
+
+
+def power_of_two(least: float) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(0, math.ceil(least) - 1).bit_length()
 
 
 def floats(launch: Launch, *views: View) -> None:
@@ -133,16 +140,17 @@ def fold(backend: WgpuBackend, x: View, axes: Shape, shape: Shape, largest: bool
         return zeros(backend, shape)
     sizes, (strides,) = collapse(outer.shape, outer.strides)
     depth, (steps,) = collapse(inner.shape, inner.strides)
-    by_rows = length >= COLUMN and steps[-1] == 1
-    chunk = ROW if by_rows else COLUMN if length <= COLUMN * COLUMN else LONG_COLUMN
+    by_rows = length >= LANES // SLICES and steps[-1] == 1
+    if by_rows:
+        chunk, lanes = ROW, min(32, power_of_two(length / 4)) if length <= SHORT_ROW else LANES
+    else:
+        chunk, lanes = COLUMN if length > 2 * COLUMN else length, min(SLICES, power_of_two(length / 8))
     chunks = -(-length // chunk)
     out = backend.empty(shape if chunks == 1 else (results, chunks) if by_rows else (chunks, results))
-    uniforms = [results, length, chunk, chunks, x.offset, len(sizes), len(depth), 0, *fitted("sum", sizes, 4, 1),
+    uniforms = [results, length, chunk, chunks, x.offset, len(sizes), len(depth), lanes, *fitted("sum", sizes, 4, 1),
                 *fitted("sum", strides, 4, 0), *fitted("sum", depth, 4, 1), *fitted("sum", steps, 4, 0)]
-    jobs = results * chunks
-    constants = {"largest": int(largest), "line": int(len(depth) == 1 and steps[-1] == 1)}
-    backend.dispatch("reduction", uniforms, [x.storage], [out], jobs if by_rows else groups(jobs),
-                     "rows" if by_rows else "columns", constants)
+    constants = {"largest": int(largest), "by_rows": int(by_rows), "even": int(len(depth) <= 1)}
+    backend.dispatch("reduction", uniforms, [x.storage], [out], groups(results * chunks * lanes), constants=constants)
     return out if chunks == 1 else fold(backend, out, (1,) if by_rows else (0,), shape, largest)
 
 
@@ -202,11 +210,17 @@ def _take_along(backend: WgpuBackend, launch: Launch, x: View, index: View) -> V
 
 def _scatter_add(backend: WgpuBackend, launch: Launch, g: View, index: View) -> View:
     floats(launch, g)
-    out, rows, width = backend.empty(launch.shape), launch.shape[0], math.prod(launch.shape[1:])
-    down = min(rows, 1 << 15)
-    backend.dispatch("scatter", [index.size, width, out.size], [backend.contiguous(g), backend.contiguous(index)],
-                     [out], (groups(width), down, -(-rows // max(down, 1))), "rows")
-    return out
+    rows, width = launch.shape[0], math.prod(launch.shape[1:])
+    size, columns = rows * width, -(-width // LANES)
+    parts = max(1, min(-(-index.size // MARKED), 4 * BUSY // max(rows * columns, 1)))
+    part = -(-index.size // (parts * MARKED)) * MARKED
+    parts = max(1, -(-index.size // max(part, 1)))
+    out = backend.empty((parts, size) if parts > 1 else launch.shape)
+    down = min(parts * rows, 1 << 15)
+    backend.dispatch("scatter", [index.size, width, size, part, parts],
+                     [backend.contiguous(g), backend.contiguous(index)], [out],
+                     (columns, down, -(-parts * rows // max(down, 1))), "rows")
+    return out if parts == 1 else fold(backend, out, (0,), launch.shape)
 
 
 def _scatter_along(backend: WgpuBackend, launch: Launch, g: View, index: View) -> View:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.backends.wgpu_kernels import LANES, floats, fold, groups
+from core.backends.wgpu_kernels import LANES, floats, fold, groups, power_of_two
 from core.backends.wgpu_pool import View
 from core.primitives import EPSILON
 
@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
     from core.backends.wgpu import WgpuBackend
 
+WARP = 32  # invocations that run together on most devices
+HELD = 32  # values of a row that an invocation of norm.wgsl and entropy.wgsl can keep
 FOLDED = 64  # rows that one invocation of norm.wgsl adds up
 BLOCK = 1024  # pairs that argsort.wgsl sorts in the memory of a workgroup
 
 
 def lanes(width: int) -> int:
-    """Invocations a row: a power of two, about four values each."""
-    return min(LANES, 1 << max(0, (-(-width // 4) - 1).bit_length()))
+    """Invocations a row: a power of two. From four values each to a full warp of 32 each; then wider."""
+    return min(LANES, max(min(WARP, power_of_two(width / 4)), power_of_two(width / HELD)))
+
+
+def held(width: int) -> int:
+    """Values of a row that each of its invocations keeps: a power of two, so that there are few kernels to compile."""
+    return min(HELD, power_of_two(width / lanes(width)))
 
 
 # --- norms -----------------------------------------------------------------------------------------------------------
@@ -34,7 +41,7 @@ def _norm(backend: WgpuBackend, launch: Launch, entry: str, out: View, x: View, 
     rows = x.size // max(width, 1)
     count = groups(out.size) if entry == "weights" else groups(rows * lanes(width))
     backend.dispatch("norm", [rows, width, lanes(width), EPSILON], [x, *others], [out], count if width else 0, entry,
-                     {"centred": int(launch.primitive.name.startswith("layer"))})
+                     {"centred": int(launch.primitive.name.startswith("layer")), "held": held(width)})
 
 
 def _norm_forward(backend: WgpuBackend, launch: Launch, x: View, w: View, b: View | None = None) -> View:
@@ -71,7 +78,7 @@ def _cross_entropy(backend: WgpuBackend, launch: Launch, logits: View, targets: 
     out, width = backend.empty(launch.shape), logits.shape[-1]
     backend.dispatch("entropy", [out.size, width, lanes(width)],
                      [backend.contiguous(logits), backend.contiguous(targets)], [out],
-                     groups(out.size * lanes(width)), "loss")
+                     groups(out.size * lanes(width)), "loss", {"held": held(width)})
     return out
 
 
@@ -80,7 +87,7 @@ def _cross_entropy_grad(backend: WgpuBackend, launch: Launch, g: View, logits: V
     out, width = backend.empty(launch.shape), logits.shape[-1]
     backend.dispatch("entropy", [g.size, width, lanes(width)],
                      [backend.contiguous(logits), backend.contiguous(targets), backend.contiguous(g)], [out],
-                     groups(g.size * lanes(width)), "gradient")
+                     groups(g.size * lanes(width)), "gradient", {"held": held(width)})
     return out
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from core.backends.queue import Launch
     from core.backends.wgpu import WgpuBackend
 
+RUN = 8  # steps that one invocation of conv.wgsl convolves
 FOLDED = 256  # steps that one invocation of conv.wgsl adds up
 LANES = (32, 16, 64, 8)  # channels of a workgroup of recurrence.wgsl: fewer, and its tiles are longer
 CELLS = 1024  # values that fft.wgsl keeps in the memory of a workgroup
@@ -31,8 +32,9 @@ def _conv(backend: WgpuBackend, launch: Launch, entry: str, shape: Shape, inputs
     """One launch of conv.wgsl; the first input is a signal."""
     floats(launch, *inputs)
     out = backend.empty(shape)
+    jobs = out.size if entry != "forward" else shape[0] * -(-shape[1] // RUN) * shape[2]
     backend.dispatch("conv", [*inputs[0].shape, taps, launch.params["dilation"], before, shape[1]],
-                     [backend.contiguous(x) for x in inputs], [out], groups(out.size), entry)
+                     [backend.contiguous(x) for x in inputs], [out], groups(jobs), entry)
     return out
 
 
@@ -143,10 +145,11 @@ def _fourier(backend: WgpuBackend, x: View, out: View, source: int, target: int,
         direct = radix > CELLS
         columns = max(CELLS // radix, 1)
         result = out if last else backend.empty((outer, n, inner, 2))
-        uniforms = [outer, n, inner, given, radix, span, columns, len(radices), *(radices + [0] * 8)[:8]]
+        uniforms = [outer, given, len(radices), 0, *(radices + [0] * 8)[:8]]
         count = groups(outer * n * inner) if direct else -(-outer * (n // radix) * inner // columns)
         backend.dispatch("fft", uniforms, [x, roots], [result], count, "direct" if direct else "inside",
-                         {"source": PAIRS if i else source, "target_kind": target if last else PAIRS})
+                         {"source": PAIRS if i else source, "target_kind": target if last else PAIRS, "N": n,
+                          "INNER": inner, "RADIX": radix, "SPAN": span, "COLUMNS": columns})
         x, span = result, span * radix
     return out
 

@@ -3,8 +3,8 @@
 //
 // `forward`: y. `backward`: at `length` places from t = -`before` on, the sum over k of w[k] g[t + k dilation], g inside
 // [0, T): that of x (before = 0, length = T) or of the tail (before = length = reach). `weights`: sums of
-// g[t] x[t - k dilation] over 256 of all N T steps each [ceil(N T / 256), K, C]. An invocation a value, 256 a workgroup,
-// folded.
+// g[t] x[t - k dilation] over 256 of all N T steps each [ceil(N T / 256), K, C]. An invocation a value,
+// in `forward` 8 values of a channel one after the other (batch ceil(T / 8) C invocations); 256 a workgroup, folded.
 
 struct Conv {
   batch: u32,
@@ -27,6 +27,7 @@ struct Conv {
 
 const LANES = 256u;
 const STEPS = 256u;
+const RUN = 8u;
 
 // x, or what is before it, so many steps before t
 fn earlier(n: u32, t: u32, lag: u32, c: u32) -> f32 {
@@ -41,16 +42,33 @@ fn earlier(n: u32, t: u32, lag: u32, c: u32) -> f32 {
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
   let i = (group.x + groups.x * group.y) * LANES + lane;
-  if (i >= u.batch * u.steps * u.channels) {
+  let c = i % u.channels;
+  let runs = (u.steps + RUN - 1u) / RUN;
+  let n = i / u.channels / runs;
+  let t = i / u.channels % runs * RUN;
+  if (n >= u.batch) {
     return;
   }
-  let c = i % u.channels;
-  let row = i / u.channels;
-  var sum = 0.0;
+  let at = (n * u.steps + t) * u.channels + c;
+  var sums = array<f32, RUN>();
   for (var k = 0u; k < u.taps; k++) {
-    sum += w[k * u.channels + c] * earlier(row / u.steps, row % u.steps, k * u.dilation, c);
+    let lag = k * u.dilation;
+    let tap = w[k * u.channels + c];
+    if (t >= lag) {
+      for (var j = 0u; j < RUN; j++) {  // what lies beyond the last step is not written
+        sums[j] += tap * x[at - lag * u.channels + j * u.channels];
+      }
+    } else {
+      for (var j = 0u; j < RUN; j++) {
+        sums[j] += tap * earlier(n, t + j, lag, c);
+      }
+    }
   }
-  out[i] = sum;
+  for (var j = 0u; j < RUN; j++) {
+    if (t + j < u.steps) {
+      out[at + j * u.channels] = sums[j];
+    }
+  }
 }
 
 @compute @workgroup_size(256)

@@ -2,8 +2,11 @@
 //
 // `loss`: log sum exp(logits) - logits[target]; NaN where a target lies outside the row.
 // `gradient`: g (softmax(logits) - one-hot(target)).
-// `lanes` invocations (a power of two) a row keep the largest logit so far and the sum of exponentials against it, in
-// steps, then join in a tree. Dispatch ceil(rows * lanes / 256) workgroups, folded.
+// `lanes` invocations (a power of two) a row find its largest logit, then the sum of exponentials against it: in steps,
+// then a tree. Each keeps its first `held` logits, and reads the others of a longer row again. Dispatch
+// ceil(rows * lanes / 256) workgroups, folded.
+
+override held = 32u;
 
 struct Entropy {
   rows: u32,
@@ -20,45 +23,80 @@ struct Entropy {
 
 const LANES = 256u;
 const LOWEST = -0x1.fffffep+127f;
-var<workgroup> partial: array<vec2<f32>, LANES>;
+var<workgroup> partial: array<f32, LANES>;
+var<private> own: array<f32, 32>;
 
-// of (largest, sum of exp(value - largest)) over two sets of values
-fn join(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  let top = max(a.x, b.x);
-  return vec2<f32>(top, a.y * exp(a.x - top) + b.y * exp(b.x - top));
+struct Whole {
+  top: f32,  // largest logit of a row
+  sum: f32,  // of exp(logit - top)
 }
 
 fn row_of(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
   return (group.x + groups.x * group.y) * (LANES / u.lanes) + lane / u.lanes;
 }
 
-fn joined(row: u32, lane: u32) -> vec2<f32> {
-  var folded = vec2<f32>(LOWEST, 0.0);
-  if (row < u.rows) {
-    for (var j = lane % u.lanes; j < u.width; j += u.lanes) {
-      folded = join(folded, vec2<f32>(logits[row * u.width + j], 1.0));
-    }
-  }
-  partial[lane] = folded;
+// over the lanes of a row, for each of them
+fn largest(lane: u32, value: f32) -> f32 {
+  partial[lane] = value;
   workgroupBarrier();
   for (var half = u.lanes / 2u; half > 0u; half /= 2u) {
     if (lane % u.lanes < half) {
-      partial[lane] = join(partial[lane], partial[lane + half]);
+      partial[lane] = max(partial[lane], partial[lane + half]);
+    }
+    workgroupBarrier();
+  }
+  let top = partial[lane - lane % u.lanes];
+  workgroupBarrier();  // the sum starts in the same place
+  return top;
+}
+
+fn total(lane: u32, value: f32) -> f32 {
+  partial[lane] = value;
+  workgroupBarrier();
+  for (var half = u.lanes / 2u; half > 0u; half /= 2u) {
+    if (lane % u.lanes < half) {
+      partial[lane] += partial[lane + half];
     }
     workgroupBarrier();
   }
   return partial[lane - lane % u.lanes];
 }
 
+fn whole(row: u32, lane: u32) -> Whole {
+  let first = row * u.width + lane % u.lanes;
+  let stop = select(0u, (row + 1u) * u.width, row < u.rows);
+  let beyond = first + held * u.lanes;
+  var top = LOWEST;
+  for (var k = 0u; k < held; k++) {
+    own[k] = LOWEST;
+    if (first + k * u.lanes < stop) {
+      own[k] = logits[first + k * u.lanes];
+    }
+    top = max(top, own[k]);
+  }
+  for (var i = beyond; i < stop; i += u.lanes) {
+    top = max(top, logits[i]);
+  }
+  top = largest(lane, top);
+  var sum = 0.0;
+  for (var k = 0u; k < held; k++) {
+    sum += select(0.0, exp(own[k] - top), first + k * u.lanes < stop);
+  }
+  for (var i = beyond; i < stop; i += u.lanes) {
+    sum += exp(logits[i] - top);
+  }
+  return Whole(top, total(lane, sum));
+}
+
 @compute @workgroup_size(256)
 fn loss(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let row = row_of(group, groups, lane);
-  let all = joined(row, lane);
+  let all = whole(row, lane);
   if (lane % u.lanes == 0u && row < u.rows) {
     let place = u32(targets[row]);  // below 0: far outside
     let target_logit = logits[row * u.width + min(place, u.width - 1u)];
-    losses[row] = select(0x7fc00000u, bitcast<u32>(log(all.y) + (all.x - target_logit)), place < u.width);
+    losses[row] = select(0x7fc00000u, bitcast<u32>(log(all.sum) + (all.top - target_logit)), place < u.width);
   }
 }
 
@@ -66,11 +104,11 @@ fn loss(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 fn gradient(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
             @builtin(local_invocation_index) lane: u32) {
   let row = row_of(group, groups, lane);
-  let all = joined(row, lane);
+  let all = whole(row, lane);
   if (row < u.rows) {
     for (var j = lane % u.lanes; j < u.width; j += u.lanes) {
       let hit = select(0.0, 1.0, i32(j) == targets[row]);
-      slopes[row * u.width + j] = g[row] * (exp(logits[row * u.width + j] - all.x) / all.y - hit);
+      slopes[row * u.width + j] = g[row] * (exp(logits[row * u.width + j] - all.top) / all.sum - hit);
     }
   }
 }

@@ -3,10 +3,12 @@
 // With z = (x - mean) r, r = 1 / sqrt(mean square of x - mean + epsilon), where the mean is 0 unless `centred`:
 // `forward`: z w, + b if centred. `backward`: r (g w - mean(g w) - z mean(g w z)), its middle term only if centred.
 // `moments`: (mean, r) of each row. `weights`: sums of g z over 64 rows each [ceil(rows / 64), width].
-// The first three: `lanes` invocations (a power of two) a row, in steps, then a tree; dispatch
-// ceil(rows * lanes / 256) workgroups. `weights`: an invocation a sum; ceil(sums / 256) workgroups. All folded.
+// The first three: `lanes` invocations (a power of two) a row, in steps, then a tree; each keeps its first `held` values
+// of x, and reads the others of a longer row again. Dispatch ceil(rows * lanes / 256) workgroups.
+// `weights`: an invocation a sum; ceil(sums / 256) workgroups. All folded.
 
 override centred = false;
+override held = 32u;
 
 struct Norm {
   rows: u32,
@@ -25,6 +27,7 @@ struct Norm {
 const LANES = 256u;
 const ROWS = 64u;
 var<workgroup> partial: array<vec2<f32>, LANES>;
+var<private> own: array<f32, 32>;
 
 struct Row {
   start: u32,
@@ -51,20 +54,40 @@ fn total(lane: u32, value: vec2<f32>) -> vec2<f32> {
   return sum;
 }
 
+// mean and r, each value of x being read once and kept
 fn moments_of(row: Row, lane: u32) -> vec2<f32> {
+  let first = row.start + lane % u.lanes;
+  let beyond = first + held * u.lanes;
+  var sum = 0.0;
+  for (var k = 0u; k < held; k++) {
+    let i = first + k * u.lanes;
+    own[k] = 0.0;
+    if (i < row.stop) {
+      own[k] = x[i];
+    }
+    sum += own[k];
+  }
   var mean = 0.0;
   if (centred) {
-    var sum = 0.0;
-    for (var i = row.start + lane % u.lanes; i < row.stop; i += u.lanes) {
+    for (var i = beyond; i < row.stop; i += u.lanes) {
       sum += x[i];
     }
     mean = total(lane, vec2<f32>(sum, 0.0)).x / f32(u.width);
   }
   var squares = 0.0;
-  for (var i = row.start + lane % u.lanes; i < row.stop; i += u.lanes) {
+  for (var k = 0u; k < held; k++) {
+    if (first + k * u.lanes < row.stop) {
+      squares += (own[k] - mean) * (own[k] - mean);
+    }
+  }
+  for (var i = beyond; i < row.stop; i += u.lanes) {
     squares += (x[i] - mean) * (x[i] - mean);
   }
   return vec2<f32>(mean, inverseSqrt(total(lane, vec2<f32>(squares, 0.0)).x / f32(u.width) + u.epsilon));
+}
+
+fn scaled(value: f32, m: vec2<f32>, column: u32) -> f32 {
+  return (value - m.x) * m.y * w[column] + select(0.0, y[column], centred);
 }
 
 @compute @workgroup_size(256)
@@ -72,8 +95,15 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
            @builtin(local_invocation_index) lane: u32) {
   let row = row_of(group, groups, lane);
   let m = moments_of(row, lane);
-  for (var i = row.start + lane % u.lanes; i < row.stop; i += u.lanes) {
-    out[i] = (x[i] - m.x) * m.y * w[i - row.start] + select(0.0, y[i - row.start], centred);
+  let first = row.start + lane % u.lanes;
+  for (var k = 0u; k < held; k++) {
+    let i = first + k * u.lanes;
+    if (i < row.stop) {
+      out[i] = scaled(own[k], m, i - row.start);
+    }
+  }
+  for (var i = first + held * u.lanes; i < row.stop; i += u.lanes) {
+    out[i] = scaled(x[i], m, i - row.start);
   }
 }
 

@@ -2,11 +2,12 @@
 //
 // Results are numbered over the kept axes, what goes into one over the reduced ones, each up to four (the last one at
 // index 3). The reduced values are cut into chunks, one partial result each; more than one chunk takes a second launch.
-// `rows`: a workgroup a partial result, its lanes in steps, then a tree; dispatch chunks * results, folded.
-// `columns`: an invocation a partial result, one value after the other; dispatch ceil(chunks * results / 256), folded.
+// `lanes` invocations (a power of two) make a partial result: in steps, then a tree. They are neighbours where the values
+// of a result lie side by side (`by_rows`), else the results are. Dispatch ceil(chunks * results * lanes / 256), folded.
 
 override largest = false;
-override line = false;  // the reduced values lie side by side
+override by_rows = false;
+override even = false;  // one stride leads from each reduced value to the next
 
 struct Reduction {
   results: u32,
@@ -16,7 +17,7 @@ struct Reduction {
   offset: u32,
   kept_rank: u32,
   reduced_rank: u32,
-  padding: u32,
+  lanes: u32,
   kept_sizes: vec4<u32>,
   kept_strides: vec4<u32>,
   reduced_sizes: vec4<u32>,
@@ -41,8 +42,8 @@ fn place(index: u32, rank: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
 }
 
 fn value(start: u32, j: u32) -> f32 {
-  if (line) {
-    return x[start + j];
+  if (even) {
+    return x[start + j * u.reduced_strides.w];
   }
   return x[start + place(j, u.reduced_rank, u.reduced_sizes, u.reduced_strides)];
 }
@@ -54,60 +55,37 @@ fn join(a: f32, b: f32) -> f32 {
   return a + b;
 }
 
-fn neutral() -> f32 {
-  return select(0.0, -0x1.fffffep+127f, largest);
-}
-
 @compute @workgroup_size(256)
-fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let job = group.x + groups.x * group.y;  // chunk after chunk of a result
-  var folded = neutral();
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) index: u32) {
+  let across = LANES / u.lanes;  // partial results of a workgroup
+  let lane = select(index / across, index % u.lanes, by_rows);
+  let job = (group.x + groups.x * group.y) * across + select(index % across, index / u.lanes, by_rows);
+  let result = select(job % u.results, job / u.chunks, by_rows);
+  let first = select(job / u.results, job % u.chunks, by_rows) * u.chunk;
+  var folded = select(0.0, -0x1.fffffep+127f, largest);
   if (job < u.results * u.chunks) {
-    let start = u.offset + place(job / u.chunks, u.kept_rank, u.kept_sizes, u.kept_strides);
-    let first = (job % u.chunks) * u.chunk;
+    let start = u.offset + place(result, u.kept_rank, u.kept_sizes, u.kept_strides);
     let end = min(first + u.chunk, u.length);
     var j = first + lane;
-    for (; j + 3u * LANES < end; j += 4u * LANES) {  // four at once, so that their loads are under way together
-      let some = vec4<f32>(value(start, j), value(start, j + LANES), value(start, j + 2u * LANES),
-                           value(start, j + 3u * LANES));
+    for (; j + 3u * u.lanes < end; j += 4u * u.lanes) {  // four at once, so that their loads are under way together
+      let some = vec4<f32>(value(start, j), value(start, j + u.lanes), value(start, j + 2u * u.lanes),
+                           value(start, j + 3u * u.lanes));
       folded = join(folded, join(join(some.x, some.y), join(some.z, some.w)));
     }
-    for (; j < end; j += LANES) {
+    for (; j < end; j += u.lanes) {
       folded = join(folded, value(start, j));
     }
   }
-  partial[lane] = folded;
+  partial[index] = folded;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = u.lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
-      partial[lane] = join(partial[lane], partial[lane + half]);
+      partial[index] = join(partial[index], partial[index + half * select(across, 1u, by_rows)]);
     }
     workgroupBarrier();
   }
   if (lane == 0u && job < u.results * u.chunks) {
-    out[job] = partial[0];
+    out[job] = partial[index];
   }
-}
-
-@compute @workgroup_size(256)
-fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-           @builtin(local_invocation_index) lane: u32) {
-  let job = (group.x + groups.x * group.y) * 256u + lane;  // result after result of a chunk
-  if (job >= u.results * u.chunks) {
-    return;
-  }
-  let start = u.offset + place(job % u.results, u.kept_rank, u.kept_sizes, u.kept_strides);
-  let first = (job / u.results) * u.chunk;
-  var folded = neutral();
-  let end = min(first + u.chunk, u.length);
-  var j = first;
-  for (; j + 3u < end; j += 4u) {
-    let some = vec4<f32>(value(start, j), value(start, j + 1u), value(start, j + 2u), value(start, j + 3u));
-    folded = join(folded, join(join(some.x, some.y), join(some.z, some.w)));
-  }
-  for (; j < end; j++) {
-    folded = join(folded, value(start, j));
-  }
-  out[job] = folded;
 }

@@ -1,13 +1,16 @@
 // Adds values up by an index, always in the order of the index: no float atomics, so a sum repeats bit for bit.
 //
 // `rows`: out[r, c] = sum over i with index[i] = r of g[i, c]. A workgroup makes 256 columns of one row: it marks the
-// places of its row among 1024 indices in bits, then adds those up. Dispatch (ceil(width / 256), rows folded in y, z).
+// places of its row among 1024 indices in bits, then adds those up. Long indices come in parts, a result each: dispatch
+// (ceil(width / 256), parts * rows folded in y, z).
 // `along`: out[r, d] = sum over j with index[r, j] = d of g[r, j]. Dispatch ceil(results / 256) workgroups, folded.
 
 struct Scatter {
   count: u32,  // indices: of all (rows), of a row (along)
   width: u32,  // columns (rows), places d (along)
-  results: u32,
+  results: u32,  // of a part
+  part: u32,  // indices of a part
+  parts: u32,
 }
 
 @group(0) @binding(0) var<uniform> u: Scatter;
@@ -22,16 +25,19 @@ var<workgroup> marks: array<atomic<u32>, WORDS>;
 @compute @workgroup_size(256)
 fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-  let row = group.y + groups.y * group.z;
+  let job = group.y + groups.y * group.z;
+  let row = job % (u.results / u.width);
+  let start = job / (u.results / u.width) * u.part;
+  let stop = min(start + u.part, u.count);
   let column = group.x * LANES + lane;
   var sum = 0.0;
-  for (var first = 0u; first < u.count; first += 32u * WORDS) {
+  for (var first = start; first < stop; first += 32u * WORDS) {
     if (lane < WORDS) {
       atomicStore(&marks[lane], 0u);
     }
     workgroupBarrier();
     for (var i = lane; i < 32u * WORDS; i += LANES) {
-      if (first + i < u.count && index[first + i] == i32(row)) {
+      if (first + i < stop && index[first + i] == i32(row)) {
         atomicOr(&marks[i / 32u], 1u << (i % 32u));
       }
     }
@@ -45,8 +51,8 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
   }
-  if (column < u.width && row * u.width < u.results) {
-    out[row * u.width + column] = sum;
+  if (column < u.width && job * u.width < u.parts * u.results) {
+    out[job * u.width + column] = sum;
   }
 }
 

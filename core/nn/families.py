@@ -13,7 +13,7 @@ FAMILIES: dict[str, type[Model]] = {"rnn": Rnn, "mixer": Mixer, "conv": Conv, "w
 PRESETS = tuple(Rnn.presets)  # every family has these
 
 
-def build(family: str, preset: str, vocabulary: int) -> Model:
-    """A model of a family, in a preset's size, for so many symbols."""
+def build(family: str, preset: str, vocabulary: int, curvature: float = 0.0) -> Model:
+    """A model of a family, in a preset's size, for so many symbols; for its curvature see `Config`."""
     chosen = FAMILIES[family]
-    return chosen(Config(vocabulary=vocabulary, **chosen.presets[preset]))
+    return chosen(Config(vocabulary=vocabulary, curvature=curvature, **chosen.presets[preset]))

@@ -10,19 +10,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.array import Array, apply, asarray, checkpoint
+from core.array import Array, apply, asarray, checkpoint, leaf
 from core.frame import ZFrame
-from core.functions import causal_conv, concat, rms_norm, take
+from core.functions import causal_conv, concat, dropout, rms_norm, take
+from core.nn.hyperbolic import check_curvature, host_exp_map, log_map, project
 from core.primitives import Shape
 from core.random import Philox
 
+STREAM = 1000  # of the random numbers that dropout draws, and on from it a stream a block
 Parameters = Mapping[str, Array]
 State = dict[str, Array]
 Presets = dict[str, dict[str, int]]  # name -> sizes
@@ -42,17 +44,43 @@ class Config:
         Channels H inside a block.
     layers : int
         Blocks.
+    curvature : float
+        0: the embeddings are vectors. Below: they are points of the Poincare ball of this curvature, and its log map
+        at the origin takes them into the residual stream.
     """
 
     vocabulary: int
     width: int
     hidden: int
     layers: int
+    curvature: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value >= 1:
-                raise ValueError(f"model: {name} is {value}, it must be at least 1")
+        for name in ("vocabulary", "width", "hidden", "layers"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"model: {name} is {getattr(self, name)}, it must be at least 1")
+        check_curvature(self.curvature)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """What training loses at random: a share of the embedding's values and of what each block adds.
+
+    Parameters
+    ----------
+    rate : float
+        The share, above 0 and below 1.
+    seed, step : int
+        Of the random numbers; a step of training draws its own.
+    """
+
+    rate: float
+    seed: int
+    step: int
+
+    def __call__(self, x: Array, i: int) -> Array:
+        """Of the embedding (i = 0) or of what block i - 1 adds."""
+        return dropout(x, self.rate, self.seed, STREAM + i, self.step)
 
 
 class Weights:
@@ -106,6 +134,8 @@ class Model(ABC):
         """Draw the weights on the host in float64 and round once to float32."""
         c, weights = self.config, Weights(seed)
         weights.normal("embedding", c.vocabulary, c.width, scale=0.1)
+        if c.curvature:  # the same model as without curvature, until it learns
+            weights.put("embedding", host_exp_map(weights.values["embedding"], c.curvature))
         for i in range(c.layers):
             weights.block = f"{i}."
             self.draw_block(weights, i)
@@ -115,6 +145,12 @@ class Model(ABC):
         weights.put("head_bias", np.zeros(c.vocabulary))
         return {name: value.astype(np.float32) for name, value in weights.values.items()}
 
+    def constrain(self, p: dict[str, Array]) -> dict[str, Array]:
+        """Parameters after an update, with the points that left the ball pulled back into it."""
+        if not self.config.curvature:
+            return p
+        return {**p, "embedding": leaf(project(p["embedding"].detach(), self.config.curvature))}
+
     def initial_state(self, batch: int, dtype: Any = np.float32) -> State:
         """An empty past for `batch` sequences."""
         return {f"{i}.{name}": asarray(np.zeros((batch, *shape), dtype), dtype)
@@ -122,7 +158,7 @@ class Model(ABC):
 
     def states(self, p: Parameters, tokens: Array, state: State, stop: int | None = None,
                frame: ZFrame | None = None, gains: NDArray[np.float64] | None = None,
-               recompute: bool = False) -> tuple[Array, State, Array]:
+               recompute: bool = False, lose: Dropout | None = None) -> tuple[Array, State, Array]:
         """Run the blocks.
 
         Parameters
@@ -137,13 +173,18 @@ class Model(ABC):
             Put the spectral tap with these gains [B, S] after block `tapped_layer`.
         recompute : bool
             Keep only what enters each block, and compute its inside again in the backward pass.
+        lose : Dropout, optional
+            In training.
 
         Returns
         -------
         (x, state, tapped)
             Activations [N,T,D], the state after the last character, and the activations at the tap.
         """
-        x = take(p["embedding"], tokens)
+        c = self.config.curvature
+        x = take(log_map(p["embedding"], c) if c else p["embedding"], tokens)
+        if lose:
+            x = lose(x, 0)
         after: State = {}
         tapped = x
         for i in range(self.config.layers if stop is None else stop):
@@ -151,7 +192,8 @@ class Model(ABC):
             block = partial(self.block, i, {k.removeprefix(prefix): v for k, v in p.items() if k.startswith(prefix)})
             names = [prefix + name for name in self.block_state(i)]
             inputs = x, *(state[name] for name in names)
-            x, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
+            y, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
+            x = x + lose(y - x, i + 1) if lose else y
             after |= zip(names, kept, strict=True)
             if i + 1 == self.tapped_layer:
                 if gains is not None:

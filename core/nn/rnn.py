@@ -32,7 +32,7 @@ class Rnn(Model):
     presets: ClassVar[Presets] = {
         "tiny": {"width": 64, "hidden": 96, "layers": 2},
         "small": {"width": 128, "hidden": 192, "layers": 3},
-        "base": {"width": 192, "hidden": 256, "layers": 4},
+        "base": {"width": 160, "hidden": 320, "layers": 5},
         "large": {"width": 512, "hidden": 768, "layers": 6},
     }
 

@@ -38,7 +38,7 @@ class Scan(Model):
     presets: ClassVar[Presets] = {
         "tiny": {"width": 64, "hidden": 96, "layers": 2},
         "small": {"width": 128, "hidden": 192, "layers": 3},
-        "base": {"width": 192, "hidden": 320, "layers": 5},
+        "base": {"width": 160, "hidden": 320, "layers": 6},
         "large": {"width": 512, "hidden": 1024, "layers": 6},
     }
 

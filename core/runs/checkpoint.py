@@ -46,6 +46,11 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha.hexdigest()
 
 
+def checkpoint_path(folder: RunFolder, step: int) -> Path:
+    """Where the state after a step is kept, whether it is there or not."""
+    return folder.checkpoints / f"step-{step:08d}.safetensors"
+
+
 def save_checkpoint(
     folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], keep: int = 3,
     spare: int | None = None,
@@ -84,7 +89,7 @@ def save_checkpoint(
         data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"zspace": header})
     except (SafetensorError, TypeError, ValueError) as error:
         raise RunError(f"The checkpoint of step {step} cannot be written as safetensors: {error}.") from error
-    path = folder.checkpoints / f"step-{step:08d}.safetensors"
+    path = checkpoint_path(folder, step)
     write_atomic(path, data, kind="checkpoint")
     try:
         for age, (taken, old) in enumerate(_by_age(folder)):

@@ -7,22 +7,35 @@ import platform
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from core.data import Corpus
+from core.data import SPLITS, Corpus
 from core.errors import RunError
 from core.nn.families import FAMILIES, PRESETS, build
+from core.nn.hyperbolic import check_curvature
 from core.nn.model import Model
 
 LIBRARIES = ("numpy", "scipy", "numba")
-# per preset: characters a window, windows a step, peak learning rate, steps; for a given number of characters many
-# small updates learn most (`tests.bench.quality`)
-TRAINING: dict[str, tuple[int, int, float, int]] = {
-    "tiny": (64, 16, 1.0e-2, 800),
-    "small": (128, 16, 1.0e-2, 1000),
-    "base": (64, 8, 5.0e-3, 4800),
-    "large": (256, 64, 3.0e-3, 2000),
+
+
+class Training(NamedTuple):
+    """How a preset trains unless told otherwise."""
+
+    window: int
+    batch: int
+    rate: float
+    steps: int
+    decay: float = 0.0
+
+
+# for a given number of characters many small updates learn most (`tests.bench.quality`)
+TRAINING = {
+    "tiny": Training(64, 16, 1.0e-2, 800),
+    "small": Training(128, 16, 1.0e-2, 1000),
+    "base": Training(64, 4, 3.0e-3, 9600, 0.1),
+    "large": Training(256, 64, 3.0e-3, 2000, 0.1),
 }
+WARMUP = 200  # steps at most, and no more than a twentieth of all
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class RunConfig:
         As `core.backends.choose` takes it; run.json holds what it chose, and `backend_reason` why.
     rate : float
         Peak learning rate: `warmup` steps up, then straight down to zero at `steps`.
+    decay : float
+        What each matrix loses a step of itself, in units of the rate.
     clip : float
         Largest global norm of the gradient.
     field_every, evaluate_every, sample_every, checkpoint_every, digest_every : int
@@ -45,6 +60,13 @@ class RunConfig:
         Length of the scheduler's queue: a stroke takes full effect after this many steps.
     recompute : bool
         Compute each block's inside again in the backward pass instead of keeping it: less memory, more time.
+    curvature : float
+        Of the space that the symbols' embeddings live in, and of the run's frame: 0 is Euclidean (its frame has -1),
+        below 0 the Poincare ball.
+    dropout : float
+        Share of activations that training loses at random, from 0 to below 1: more than an epoch or two wants some.
+    split : str
+        What is held out, "contiguous" or "file", as `core.data.read_corpus` takes it.
     """
 
     paths: tuple[str, ...]
@@ -57,7 +79,7 @@ class RunConfig:
     window: int
     batch: int
     rate: float
-    warmup: int = 20
+    warmup: int = 20  # of runs from before presets had their own
     clip: float = 1.0
     field_every: int = 10
     evaluate_every: int = 50
@@ -66,6 +88,10 @@ class RunConfig:
     digest_every: int = 25
     capacity: int = 8
     recompute: bool = False
+    curvature: float = 0.0
+    dropout: float = 0.0
+    decay: float = 0.0
+    split: str = "contiguous"
 
     @classmethod
     def from_preset(cls, paths: tuple[str, ...], preset: str, *, model: str = "rnn", backend: str = "cpu",
@@ -75,14 +101,17 @@ class RunConfig:
         Raises
         ------
         RunError
-            Unknown model or preset, a setting that is not above 0, or a fraction where a whole number is needed.
+            Unknown model, preset or split, a setting that is not above 0, or a fraction where a whole number is needed.
         """
         if model not in FAMILIES:
             raise RunError(f"model {model!r} is unknown: choose one of {', '.join(FAMILIES)}")
         if preset not in PRESETS:
             raise RunError(f"preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}")
-        window, batch, rate, preset_steps = TRAINING[preset]
-        base = {"window": window, "batch": batch, "rate": rate, "steps": preset_steps if steps is None else steps}
+        if (split := changes.get("split", SPLITS[0])) not in SPLITS:
+            raise RunError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
+        usual = TRAINING[preset]
+        steps = usual.steps if steps is None else steps
+        base = {**usual._asdict(), "steps": steps, "warmup": max(1, min(WARMUP, steps // 20))}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):
@@ -91,8 +120,15 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be a whole number")
             if field.type == "bool" and type(value) is not bool:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
-            if field.name not in ("seed", "recompute") and isinstance(value, (int, float)) and not value > 0:
+            if field.name == "dropout" and not 0 <= value < 1:
+                raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
+            free = field.name in ("seed", "recompute", "dropout", "curvature")
+            if not free and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
+        try:
+            check_curvature(config.curvature)
+        except ValueError as error:
+            raise RunError(str(error)) from error
         return config
 
     def to_json(self) -> dict[str, Any]:
@@ -110,7 +146,7 @@ class RunConfig:
 
     def build(self, corpus: Corpus) -> Model:
         """The model, sized for the corpus."""
-        return build(self.model, self.preset, len(corpus.vocabulary))
+        return build(self.model, self.preset, len(corpus.vocabulary), self.curvature)
 
 
 def environment(backend: dict[str, Any]) -> dict[str, Any]:

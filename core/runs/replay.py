@@ -42,16 +42,23 @@ class Replay:
     field: str | None = None
 
 
+def other_environment(there: dict[str, Any], here: dict[str, Any]) -> Replay | None:
+    """Why two executions are not comparable, None where they are."""
+    key = first_difference(there, here)
+    if key is None:
+        return None
+    return Replay("not comparable", 0, f"{key} was {there.get(key)!r} and is {here.get(key)!r} here: only equal "
+                  "hardware, versions and threads repeat bit for bit")
+
+
 def replay(folder: RunFolder) -> Replay:
     """Repeat a run beside itself and compare its metrics and applied folds, bit for bit."""
     record = folder.read_config()
     config = RunConfig.from_json(record)
     here = environment(open_backend(config.backend, threads=config.threads).describe())
     there = {k: v for k, v in record["environment"].items() if k != "tuned"}  # variants compute the same bits
-    key = first_difference(there, here)
-    if key is not None:
-        return Replay("not comparable", 0, f"{key} was {there.get(key)!r} and is {here.get(key)!r} here: only equal "
-                      "hardware, versions and threads repeat bit for bit")
+    if other := other_environment(there, here):
+        return other
     rows, _ = read_records(folder.metrics)
     steps = max((r["step"] for r in rows), default=0)
     with tempfile.TemporaryDirectory(prefix="zspace-replay-") as name:

@@ -119,6 +119,11 @@ class RunFolder:
         return self.path / "generations"
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of evaluations, made by the first."""
+        return self.path / "evaluations"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoints"

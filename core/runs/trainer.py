@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 from core.array import Array, asarray, grad
 from core.atlas import Chart, ZAtlas
 from core.backends import choose, open_backend, use_backend
-from core.data import Corpus, bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+from core.baselines import baselines
+from core.data import Corpus, read_corpus
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.functions import cross_entropy
-from core.optim import Adam, Schedule, clip_by_norm
+from core.nn.model import Dropout
+from core.optim import Adam, Schedule, clip_by_norm, decayed
 from core.random import Philox
 from core.runs import readings
-from core.runs.checkpoint import digest, latest_checkpoint, load_checkpoint, save_checkpoint
+from core.runs.checkpoint import checkpoint_path, digest, latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig, environment
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
 from core.runs.live import LiveWriter, Look
@@ -45,22 +47,21 @@ log = logging.getLogger(__name__)
 BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
-XZ_CHARACTERS = 20_000_000  # xz needs a second for a million characters: longer texts go without this baseline
 
 
 def create_run(root: Path | str, config: RunConfig) -> RunFolder:
     """Read the text, measure the baselines, and lay out a new run's folder."""
     name, reason = choose(config.backend)
-    corpus = read_corpus(list(config.paths), window=config.window)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     backend = open_backend(name, threads=config.threads)
     return RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
-        "frame": ZFrame.octaves().to_json(),
+        "frame": ZFrame.octaves(curvature=config.curvature or -1.0).to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
+                   "held_out": list(corpus.held_out),
                    "train": len(corpus.train), "validation": len(corpus.validation),
                    "vocabulary": "".join(corpus.vocabulary)},
-        "baselines": {"unigram": unigram_bpc(corpus), "bigram": bigram_bpc(corpus),
-                      "xz": xz_bpc(corpus) if len(corpus.train) <= XZ_CHARACTERS else None},
+        "baselines": baselines(corpus),
         "environment": environment(backend.describe()),
     })
 
@@ -251,12 +252,15 @@ class Trainer:
         look = n % self.config.field_every == 0
         tokens = self._batch(n)
         self.backend.memory.restart()
-        loss, grads, seen = self._gradients(tokens, look)
+        loss, grads, seen = self._gradients(tokens, look, n)
         clipped, norm = clip_by_norm(grads, self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale
-        self.parameters, self.moments = self.optimiser.step(self.parameters, clipped, self.moments, rate, n)
-        del clipped
+        before = decayed(self.parameters, rate * self.config.decay) if self.config.decay else self.parameters
+        updated, self.moments = self.optimiser.step(before, clipped, self.moments, rate, n)
+        del before
+        self.parameters = self.model.constrain(updated)
+        del clipped, updated
         self.backend.flush()
         value = float(loss)
         if not math.isfinite(value):
@@ -286,14 +290,16 @@ class Trainer:
         if n % self.config.checkpoint_every == 0:
             self._checkpoint()
 
-    def _gradients(self, tokens: NDArray[np.int32], look: bool) -> tuple[Array, dict[str, Array], list[Array]]:
+    def _gradients(self, tokens: NDArray[np.int32], look: bool, n: int) -> tuple[Array, dict[str, Array], list[Array]]:
         """Loss, its gradients, and for a look activation and gradient at the tap.
 
         The tape ends here: with it every activation would live until the end of the step, not until its last reader.
         """
         c = self.config
+        lose = Dropout(c.dropout, c.seed, n) if c.dropout else None
         x, _, tapped = self.model.states(self.parameters, asarray(tokens[:, :-1]), self.model.initial_state(c.batch),
-                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute)
+                                         frame=self.frame, gains=gains(self.fold), recompute=c.recompute,
+                                         lose=lose)
         loss = cross_entropy(self.model.logits(self.parameters, x), asarray(tokens[:, 1:])).mean()
         grads = grad(loss, [*self.parameters.values(), *([tapped] if look else [])])
         named = dict(zip(self.parameters, grads, strict=False))
@@ -370,17 +376,18 @@ def open_corpus(record: Row) -> Corpus:
     RunError
         It is no longer the text that the run began with.
     """
-    corpus = read_corpus(list(record["paths"]), window=record["window"])
+    config = RunConfig.from_json(record)
+    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     if corpus.digest != record["corpus"]["digest"]:
         raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
                        "restore it, or start a new run on it")
     return corpus
 
 
-def load_model(folder: RunFolder) -> tuple[Any, dict[str, Array], Corpus, int]:
-    """Model, parameters, corpus and step of a run's newest checkpoint, on the current backend."""
+def load_model(folder: RunFolder, step: int | None = None) -> tuple[Any, dict[str, Array], Corpus, int]:
+    """Model, parameters, corpus and step of a run's newest checkpoint, or of that of a step, on the current backend."""
     record = folder.read_config()
-    path, _ = latest_checkpoint(folder)
+    path = latest_checkpoint(folder)[0] if step is None else checkpoint_path(folder, step)
     if path is None:
         raise RunError(f"run {folder.id} has no checkpoint yet: it writes one every {record['checkpoint_every']} steps "
                        "and when it stops")

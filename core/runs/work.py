@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from core.backends import choose
-from core.data import find_texts
 from core.errors import RunError, ZSpaceError
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import Follower, Journal, io_error
 from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import Trainer, create_run
+from core.texts import find_texts
 
 OPEN = ("waiting", "preparing", "running")
 TRIES = 3  # of preparing a run: what kills its worker each time must not do so for ever

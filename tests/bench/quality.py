@@ -1,11 +1,12 @@
 """How well every family learns beside PyTorch's peers: same text, same characters seen, same evaluation, like sizes.
 
     python -m tests.bench.quality TEXT [--out quality.jsonl] [--peer PYTHON_WITH_TORCH] [--models rnn ... lstm ...]
-        [--preset base] [--seeds 0 1 2] [--characters 2457600] [--backend cpu] [--threads 2]
+        [--preset base] [--seeds 0 1 2] [--characters 2457600] [--backend cpu] [--threads 2] [--jobs 1]
+        [--rate 2e-3]
 
 A row a run, appended to `--out` as a JSON line; a run whose row is there is skipped, so the table can be filled bit by
 bit, on several machines, and is printed at the end. Ours train as `zspace train` does, with the preset's window, batch
-and rate. A peer (of at most as many parameters as the limit allows) takes the same characters a step and first tries
+and rate. A peer (of at most as many parameters as the limit allows) has a window and a batch of its own and first tries
 each of `RATES` with seed 0 on a tenth of the characters; those runs are rows of the table, too. Bits per character:
 the whole last tenth, every character once, in contiguous windows of 256, the state reset at each.
 """
@@ -16,9 +17,13 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,7 +38,9 @@ from core.runs.trainer import Trainer, create_run
 
 PEERS = ("lstm", "gru", "mingru", "transformer")
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+SHAPES = {"base": (64, 16), "large": (256, 128)}  # of a peer: characters a window, windows a step
 WINDOW = 256  # of the evaluation
+LOOKS = ("field_every", "evaluate_every", "sample_every", "checkpoint_every", "digest_every")  # they teach nothing
 KEY = ("model", "preset", "seed", "characters", "window", "batch", "rate", "backend")
 Row = dict[str, Any]
 
@@ -44,7 +51,7 @@ def ours(text: str, row: Row, threads: int) -> Row:
         config = RunConfig.from_preset(
             (text,), row["preset"], model=row["model"], backend=row["backend"], threads=threads, seed=row["seed"],
             steps=row["characters"] // (row["window"] * row["batch"]), window=row["window"], batch=row["batch"],
-            rate=row["rate"], evaluate_every=10**9, sample_every=10**9, checkpoint_every=10**9)
+            rate=row["rate"], **dict.fromkeys(LOOKS, 10**9))
         folder = create_run(root, config)
         send(folder, "start")
         trainer, began = Trainer(folder), time.perf_counter()
@@ -62,51 +69,71 @@ def peer(python: str, text: str, row: Row, threads: int) -> Row:
     with tempfile.TemporaryDirectory() as root:
         symbols = Path(root, "symbols.npz")
         np.savez(symbols, train=corpus.train, validation=corpus.validation)
-        ask = {**row, "symbols": str(symbols), "vocabulary": len(corpus.vocabulary), "threads": threads,
-               "scored": WINDOW, "steps": row["characters"] // (row["window"] * row["batch"])}
-        done = subprocess.run([python, str(Path(__file__).with_name("quality_peer.py"))], input=json.dumps(ask),
-                              capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    answer = json.loads(done.stdout)
+        answer = _answer([python, str(Path(__file__).with_name("quality_peer.py"))], {
+            **row, "symbols": str(symbols), "vocabulary": len(corpus.vocabulary), "threads": threads,
+            "scored": WINDOW, "steps": row["characters"] // (row["window"] * row["batch"])})
     found = summary(np.array(answer["sums"]), np.array(answer["counts"]))
     return {"parameters": answer["parameters"], "bits": found.bits, "interval": found.interval,
             "seconds": answer["seconds"]}
 
 
-class Table:
-    """Rows in a file of JSON lines."""
+def _answer(command: list[str], ask: Row) -> Row:
+    """What a process prints last when it is asked in JSON."""
+    done = subprocess.run(command, input=json.dumps(ask), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    answer: Row = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
-    def __init__(self, path: Path, text: str, python: str | None, threads: int) -> None:
-        self.path, self.text, self.python, self.threads = path, text, python, threads
+
+class Table:
+    """Rows in a file of JSON lines; runs in processes of their own, so many at a time."""
+
+    def __init__(self, path: Path, ask: argparse.Namespace) -> None:
+        self.path, self.ask = path, ask
         self.rows: list[Row] = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+        self._lock = Lock()
 
     def fill(self, row: Row) -> Row:
         """The row with its figures, measured now unless it is there."""
         for known in self.rows:
             if all(known[k] == row[k] for k in KEY):
                 return known
-        is_ours = row["model"] in FAMILIES
-        assert is_ours or self.python, "peers need --peer"
-        found = row | (ours(self.text, row, self.threads) if is_ours
-                       else peer(str(self.python), self.text, row, self.threads))
-        with open(self.path, "a", encoding="utf-8") as file:
+        assert row["model"] in FAMILIES or self.ask.peer, "peers need --peer"
+        found = row | _answer([sys.executable, "-m", "tests.bench.quality", self.ask.text, "--peer",
+                               self.ask.peer or "", "--threads", str(self.ask.threads), "--one"], row)
+        with self._lock, open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
         self.rows.append(found)
         print(json.dumps(found), flush=True)
         return found
 
 
-def settings(model: str, preset: str, table: Table, row: Row) -> Row:
-    """Window, batch and rate; a peer's rate is the best of a grid at a tenth of the characters."""
-    window, batch, rate, _ = TRAINING[preset]
+def settings(model: str, preset: str, row: Row) -> Row:
+    """Window and batch, and the rate of ours."""
     if model in FAMILIES:
-        return {**row, "window": window, "batch": batch, "rate": rate}
+        usual = TRAINING[preset]
+        return {**row, "window": usual.window, "batch": usual.batch, "rate": usual.rate}
+    window, batch = SHAPES[preset]
     if model == "transformer":  # it sees no further than its window
         window, batch = WINDOW, max(window * batch // WINDOW, 1)
-    trial = {**row, "window": window, "batch": batch, "seed": 0, "characters": row["characters"] // 10}
-    best = min((table.fill({**trial, "rate": r}) for r in RATES), key=lambda found: float(found["bits"]))
-    return {**row, "window": window, "batch": batch, "rate": best["rate"]}
+    return {**row, "window": window, "batch": batch}
+
+
+def fill(table: Table, models: Sequence[str]) -> list[list[Row]]:
+    """Rows of each model, a seed each; a peer's rate is the best of a grid at a tenth of the characters."""
+    ask = table.ask
+    asked = {m: settings(m, ask.preset, {"model": m, "preset": ask.preset, "characters": ask.characters,
+                                         "backend": ask.backend}) for m in models}
+    with ThreadPoolExecutor(ask.jobs) as pool:
+        trials = {m: [pool.submit(table.fill, {**row, "seed": 0, "characters": ask.characters // 10, "rate": r})
+                      for r in ([] if ask.rate else RATES)] for m, row in asked.items() if m in PEERS}
+        started = {m: [pool.submit(table.fill, {**row, "seed": s}) for s in ask.seeds]
+                   for m, row in asked.items() if m in FAMILIES}
+        for m, runs in trials.items():
+            rate = ask.rate or min((run.result() for run in runs), key=lambda found: float(found["bits"]))["rate"]
+            started[m] = [pool.submit(table.fill, {**asked[m], "seed": s, "rate": rate}) for s in ask.seeds]
+        return [[run.result() for run in runs] for runs in started.values()]
 
 
 def main() -> None:
@@ -115,17 +142,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("quality.jsonl"))
     parser.add_argument("--peer")
     parser.add_argument("--models", nargs="+", default=None, choices=[*FAMILIES, *PEERS])
-    parser.add_argument("--preset", default="base", choices=("base", "large"))
+    parser.add_argument("--rate", type=float, help="of the peers, instead of the best of the grid")
+    parser.add_argument("--preset", default="base", choices=SHAPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--characters", type=int, default=2_457_600)
     parser.add_argument("--backend", default="cpu", choices=["cpu", "cuda", "wgpu"])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--one", action="store_true", help="read one row from standard input, and print its figures")
     ask = parser.parse_args()
-    table = Table(ask.out, ask.text, ask.peer, ask.threads)
-    groups = []
-    for model in ask.models or [*FAMILIES, *(PEERS if ask.peer else ())]:
-        row = {"model": model, "preset": ask.preset, "characters": ask.characters, "backend": ask.backend}
-        groups.append([table.fill(settings(model, ask.preset, table, {**row, "seed": seed})) for seed in ask.seeds])
+    if ask.one:
+        row = json.load(sys.stdin)
+        print(json.dumps(ours(ask.text, row, ask.threads) if row["model"] in FAMILIES
+                         else peer(ask.peer, ask.text, row, ask.threads)))
+        return
+    groups = fill(Table(ask.out, ask), ask.models or [*FAMILIES, *(PEERS if ask.peer else ())])
     print(f"\n{'model':<12} {'parameters':>10} {'window x batch':>15} {'rate':>7}  bits/char: mean, each seed, seed "
           f"{ask.seeds[0]}'s 95 % interval")
     for rows in sorted(groups, key=lambda g: statistics.fmean(r["bits"] for r in g)):

@@ -71,6 +71,11 @@ def views(page: Page, name: str) -> None:
     page.keyboard.press("?")
     take(page, f"keys-{name}")
     page.keyboard.press("Escape")
+    page.keyboard.press("w")
+    page.locator("#generate-form [name=vowels]").fill("1")
+    page.locator("#generate-start").click()
+    expect(page.locator("#effect-of-desire")).to_contain_text("p value", timeout=120_000)
+    take(page, f"generate-{name}")
     page.keyboard.press("r")
     expect(page.locator("#runs-table input").nth(2)).to_be_visible()
     for box in page.locator("#runs-table input").all()[:3]:

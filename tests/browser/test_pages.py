@@ -121,6 +121,34 @@ def test_the_cell_is_moved_by_keys_and_read_out_as_measured(page: Page, past: li
     assert shown[3].startswith(str(cell.component) if cell.component else "below")
 
 
+def test_a_run_writes_with_and_without_desire(page: Page, past: list[RunFolder]) -> None:
+    show(page, past[0])
+    page.keyboard.press("w")
+    form = page.locator("#generate-form")
+    expect(page.locator("#text-tilted-card")).to_be_hidden()
+    form.locator("[name=prompt]").fill("the r")  # a letter typed here is no key
+    form.locator("[name=length]").fill("40")
+    form.locator("[name=vowels]").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    expect(form.locator("output[for=vowels]")).to_have_text("1.0")
+    page.locator("#generate-start").click()
+    expect(page.locator("#effect-of-desire")).to_contain_text(re.compile(r"p value0\.\d+price0\.0\d+ nats"))
+    expect(page.locator("#generate-start")).to_have_text("Generate")
+    for arm in ("without", "tilted"):
+        text = page.locator(f"#text-{arm}")
+        said = text.text_content() or ""
+        assert (said[:5], len(said)) == ("the r", 45)
+        assert "".join(text.locator("mark").all_text_contents()) == "".join(c for c in said[5:] if c in "aeiou")
+    form.locator("[name=prompt]").fill("<b>7")
+    page.locator("#generate-start").click()
+    expect(page.locator("#generate-error")).to_contain_text("'7', '<', '>' are not among the")
+    expect(page.locator("#text-without b")).to_have_count(0)
+    expect(page.locator("#generate-start")).to_have_text("Generate")
+    show(page, past[1])
+    expect(page.locator("#text-without")).to_be_empty()
+
+
 FIGURE = "Bokeh.documents[0].get_model_by_name('comparison-figure')"
 
 

@@ -85,13 +85,20 @@ BLOCKS: dict[str, Callable[[Values, Vector, int, Past], Vector]] = {
     "rnn": rnn, "mixer": mixer, "conv": conv, "wave": wave, "scan": scan}
 
 
-def logits(family: str, v: Values, tokens: NDArray[np.int32], layers: int) -> NDArray[np.float64]:
+def off_the_ball(x: Vector, curvature: float) -> Vector:
+    """The log map at the origin of the Poincare ball."""
+    r = np.sqrt(-curvature) * np.linalg.norm(x)
+    return x * np.arctanh(r) / r
+
+
+def logits(family: str, v: Values, tokens: NDArray[np.int32], layers: int, curvature: float = 0) -> NDArray[np.float64]:
     """Scores [N,T,V] of a whole model."""
     out = np.zeros((*tokens.shape, v["head"].shape[1]))
     for n, row in enumerate(tokens):
         pasts: list[Past] = [{} for _ in range(layers)]
         for t, token in enumerate(row):
             x = v["embedding"][token]
+            x = off_the_ball(x, curvature) if curvature else x
             for i, past in enumerate(pasts):
                 own = {k.removeprefix(f"{i}."): a for k, a in v.items() if k.startswith(f"{i}.")}
                 x = BLOCKS[family](own, x, i, past)

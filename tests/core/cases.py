@@ -66,6 +66,7 @@ CASES: dict[str, list[Case]] = {
     "abs": UNARY, "sin": UNARY, "cos": UNARY, "softplus": [*UNARY, *_on(lambda x: 40 * x, UNARY)], "nonfinite": UNARY,
     "where": [Case(((3, 5), (3, 5), (3, 5)), {}, np.round), Case(((3, 1), (3, 5), (5,))), Case(((0, 2), (2,), ()))],
     "log": _on(positive, UNARY), "sqrt": _on(positive, UNARY),
+    "log1p": [*_on(positive, UNARY), *_on(lambda x: 1e-6 * x, UNARY), *_on(lambda x: 0.3 * np.sin(x), UNARY)],
     "silu_grad": [Case(((3, 5), (3, 5)))],
     "sum": [Case(((3, 5, 7),), {"axis": a, "keepdims": k}) for a in ((0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2))
             for k in (False, True)] + [Case(((0, 4),), {"axis": (0,), "keepdims": False}),
@@ -94,9 +95,11 @@ CASES: dict[str, list[Case]] = {
     "concat": [Case(((2, 3, 4), (2, 1, 4), (2, 0, 4)), {"axis": 1})],
     "take": [Case(((5, 4), INDEX)), Case(((5,), INDEX))],
     "scatter_add": [Case(((2, 3, 4), INDEX), {"rows": 5}), Case(((2, 3), INDEX), {"rows": 4}),
+                    Case(((6000, 40), np.tile(MANY, 4) * 170), {"rows": 700}),
                     Case(((1500, 19), MANY), {"rows": 6}), Case(((40, 300), MANY[:40]), {"rows": 6}),
                     Case(((256, 3), np.repeat(np.arange(8, dtype=np.int32), 32)), {"rows": 8})],  # runs of one row
-    "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,))), Case(((2, 3001), (3001,)))],
+    "rms_norm": [Case(((2, 3, 7), (7,))), Case(((0, 7), (7,))), Case(((600, 33), (33,))), Case(((2, 3001), (3001,))),
+                 Case(((2, 9001), (9001,)))],
     "rms_norm_dx": [Case(((2, 3, 7), (2, 3, 7), (7,))), Case(((3, 2049), (3, 2049), (2049,)))],
     "rms_norm_dw": [Case(((2, 3, 7), (2, 3, 7))), Case(((600, 33), (600, 33))), Case(((20000, 2), (20000, 2)))],
     "layer_norm": [Case(((2, 3, 7), (7,), (7,))), Case(((0, 7), (7,), (7,))), Case(((3, 1), (1,), (1,))),
@@ -136,7 +139,10 @@ CASES: dict[str, list[Case]] = {
     "sheet_weight": [Case(((2, 3, 7), (2, 3, 7), (s,))) for s in (2, 5, 8)] + [Case(((0, 3), (0, 3), (4,)))],
     "cross_entropy": [Case(((2, 3, 5), INDEX)), Case(((0, 5), np.zeros(0, np.int32))),
                       Case(((1500, 300), MANY), {}, lambda x: 20 * x), Case(((2, 3, 2050), INDEX * 600)),
-                      Case(((20, 5), MANY[:20]), {}, lambda x: 1000 * x)],  # overflows unless the greatest is taken off
+                      Case(((2, 9001), MANY[:2] * 2000)),
+                      # these overflow unless the greatest is taken off
+                      Case(((20, 5), MANY[:20]), {}, lambda x: 1000 * x),
+                      Case(((20, 100), MANY[:20]), {}, lambda x: 1000 * x)],
     "cross_entropy_grad": [Case(((2, 3), (2, 3, 5), INDEX)), Case(((2, 3), (2, 3, 2050), INDEX * 600)),
                            Case(((20,), (20, 5), MANY[:20]), {}, lambda x: 1000 * x)],
     "tap": [Case(((2, 9, 3),), {"frame": FRAME, "gains": GAINS})],

@@ -123,6 +123,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
         ("flipped sign, div", "np.divide(a, b, out=out)", "np.divide(a, -b, out=out)", "div"),
         ("flipped sign, exp", "np.exp(x, out=out)", "np.exp(-x, out=out)", "exp"),
         ("off by one, log", "np.log(x, out=out)", "np.log1p(x, out=out)", "log"),
+        ("off by one, log1p", "np.log1p(x, out=out)", "np.log(x, out=out)", "log1p"),
         ("off by one, sqrt", "np.sqrt(x, out=out)", "np.sqrt(x + 1, out=out)", "sqrt"),
         ("flipped sign, tanh", "np.tanh(x, out=out)", "np.tanh(-x, out=out)", "tanh"),
         ("flipped sign, greater", "np.greater(a, b", "np.greater(b, a", "greater"),

@@ -135,6 +135,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
         ("flipped sign, abs", '"abs({0})"', '"-abs({0})"', "abs"),
         ("flipped sign, exp", '"exp({0})"', '"exp(-{0})"', "exp"),
         ("off by one, log", '"log({0})"', '"log1p({0})"', "log"),
+        ("off by one, log1p", '"log1p({0})"', '"log({0})"', "log1p"),
         ("off by one, sqrt", '"sqrt({0})"', '"sqrt({0} + 1)"', "sqrt"),
         ("flipped sign, sin", '"sin({0})"', '"sin(-{0})"', "sin"),
         ("flipped sign, cos", '"cos({0})"', '"-cos({0})"', "cos"),

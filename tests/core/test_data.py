@@ -1,12 +1,9 @@
-"""Reading a person's text, and baselines against plain counting."""
+"""Reading a person's text."""
 
 from __future__ import annotations
 
-import collections
 import hashlib
-import itertools
 import json
-import lzma
 import math
 import os
 from pathlib import Path
@@ -15,7 +12,9 @@ import numpy as np
 import pytest
 
 import core.data
-from core.data import bigram_bpc, read_corpus, unigram_bpc, xz_bpc
+import core.texts
+from core.baselines import baselines
+from core.data import read_corpus
 from core.errors import CorpusError
 
 POEM = "The wren, the wren, the king of all birds,\nSt. Stephen's day was caught in the furze.\n" * 6
@@ -128,7 +127,7 @@ def test_chunks_may_cut_anywhere(tmp_path, monkeypatch, chunk):
     write(tmp_path, a__txt=raw, b__txt="\r\n" * 5 + "ö")
     expected = raw[3:].decode().replace("\r\n", "\n") + "\n\n" + "\n" * 5 + "ö"
     whole = read_corpus(tmp_path)
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", chunk)
     corpus = read_corpus(tmp_path)
     assert "".join(corpus.vocabulary[i] for i in np.concatenate([corpus.train, corpus.validation])) == (
         expected[: corpus.train.size] + expected[corpus.train.size :].replace("ö", "\ufffd")
@@ -148,7 +147,7 @@ def test_chunks_may_cut_anywhere(tmp_path, monkeypatch, chunk):
     ],
 )
 def test_broken_utf8_names_file_and_byte(tmp_path, monkeypatch, chunk, broken, offset):
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", chunk)
     with pytest.raises(UnicodeDecodeError) as plain:  # what the whole-file decoder says
         broken.decode()
     assert plain.value.start == offset
@@ -208,7 +207,7 @@ def test_the_least_length_that_is_named_is_the_least_that_works(tmp_path, valida
 def test_a_large_text_is_mapped_from_the_cache_and_equal(tmp_path, monkeypatch):
     write(tmp_path / "text", a__txt=POEM * 3, b__txt="漢字ä" * 50)
     small = read_corpus(tmp_path / "text")
-    monkeypatch.setattr(core.data, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(core.texts, "CHUNK_BYTES", 100)
     large = read_corpus(tmp_path / "text", in_memory_bytes=1000, cache=tmp_path / "cache")
     assert isinstance(large.train, np.memmap)
     assert not isinstance(small.train, np.memmap)
@@ -219,10 +218,9 @@ def test_a_large_text_is_mapped_from_the_cache_and_equal(tmp_path, monkeypatch):
     assert large.train.dtype == small.train.dtype
     (cached,) = os.listdir(tmp_path / "cache")
     assert (tmp_path / "cache" / cached).stat().st_size == small.train.size + small.validation.size
-    baselines = (unigram_bpc, bigram_bpc, xz_bpc)
-    expected = [baseline(small) for baseline in baselines]
+    expected = baselines(small)
     monkeypatch.setattr(core.data, "CHUNK_SYMBOLS", 97)
-    assert [baseline(large) for baseline in baselines] == pytest.approx(expected, rel=1e-12)
+    assert baselines(large) == pytest.approx(expected, rel=1e-12)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     read_corpus(tmp_path / "text", in_memory_bytes=1000)
     assert os.listdir(tmp_path / "xdg" / "zspace") == [cached]
@@ -247,52 +245,62 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
         read_corpus(tmp_path)
 
 
-def test_unigram_and_bigram_equal_plain_counting(tmp_path):
-    """Counting with dictionaries, one character after the other."""
-    rng = np.random.default_rng(11)
-    text = "".join(rng.choice(list("abcdé \n"), p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05], size=900)) + "never seen!"
-    write(tmp_path, a__txt=text)
-    corpus = read_corpus(tmp_path)
-    cut = len(text) - int(len(text) * 0.1)
-    known = set(text[:cut])
-    size = len(known) + 1
-    heard = "".join(letter if letter in known else "\ufffd" for letter in text)
-    singles = collections.Counter(heard[:cut])
-    pairs = collections.Counter(itertools.pairwise(heard[:cut]))
-    firsts = collections.Counter(heard[: cut - 1])
-    single_bits = pair_bits = 0.0
-    for index in range(cut, len(text)):
-        before, letter = heard[index - 1], heard[index]
-        single_bits -= math.log2((singles[letter] + 0.1) / (cut + 0.1 * size))
-        pair_bits -= math.log2((pairs[before, letter] + 0.1) / (firsts[before] + 0.1 * size))
-    assert unigram_bpc(corpus) == pytest.approx(single_bits / (len(text) - cut), rel=1e-12)
-    assert bigram_bpc(corpus) == pytest.approx(pair_bits / (len(text) - cut), rel=1e-12)
+def texts_of(corpus):
+    """The training and the validation part as text."""
+    return corpus.decode(corpus.train), corpus.decode(corpus.validation)
 
 
-def test_baselines_meet_the_entropy_of_their_source(tmp_path):
-    """A Markov chain of known entropy rate: the bigram reaches it, the unigram the entropy of the stationary law."""
-    rng = np.random.default_rng(2)
-    transition = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.25, 0.25, 0.5]])
-    values, vectors = np.linalg.eig(transition.T)
-    stationary = np.real(vectors[:, np.argmax(values.real)])
-    stationary /= stationary.sum()
-    state, states = 0, []
-    for u in rng.random(200_000):
-        state = int(np.searchsorted(transition[state].cumsum(), u))
-        states.append(state)
-    write(tmp_path, a__txt="".join("abc"[s] for s in states))
-    corpus = read_corpus(tmp_path)
-    entropy = -(stationary * np.log2(stationary)).sum()
-    rate = -(stationary[:, None] * transition * np.log2(transition)).sum()
-    assert unigram_bpc(corpus) == pytest.approx(entropy, abs=0.03)
-    assert bigram_bpc(corpus) == pytest.approx(rate, abs=0.03)
-    assert rate < xz_bpc(corpus) < 8
+def test_split_by_file_holds_out_whole_files_and_names_them(tmp_path):
+    texts = {f"{letter}.txt": f"{letter}-- " * 25 for letter in "abcdefghij"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    corpus = read_corpus(tmp_path, split="file")
+    least = min(texts, key=lambda name: hashlib.sha256(texts[name].encode()).hexdigest())
+    rest = [name for name in texts if name != least]
+    assert corpus.held_out == (least,)  # a hundred characters of a thousand: exactly the tenth
+    assert [file.name for file in corpus.files] == [*rest, least]
+    train, held_out = texts_of(corpus)
+    assert train == "\n\n".join(texts[name] for name in rest) + "\n\n"
+    assert held_out.replace("\ufffd", least[0]) == texts[least]
+    assert least[0] not in corpus.vocabulary  # the vocabulary is the training part's
+    assert f"Validation is 1 whole file of 10, 9.8% of the characters: {least}." in corpus.notes
+    assert read_corpus(tmp_path).held_out == ()
 
 
-def test_xz_is_the_difference_of_two_compressed_sizes(tmp_path):
-    rng = np.random.default_rng(4)
-    text = " ".join(rng.choice(["wren", "heron", "ouzel", "çığ", "dipper"], size=3000))
-    write(tmp_path, a__txt=text)
-    cut = len(text) - int(len(text) * 0.1)
-    extra = len(lzma.compress(text.encode())) - len(lzma.compress(text[:cut].encode()))
-    assert xz_bpc(read_corpus(tmp_path)) == 8 * extra / (len(text) - cut)
+def test_the_files_held_out_depend_on_their_text_not_on_names_or_places(tmp_path):
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(["wren", "heron", "ouzel"], size)) for size in rng.integers(5, 200, 40)]
+    found = []
+    for place, order in (("one", range(40)), ("two", rng.permutation(40))):
+        for i, at in enumerate(order):
+            write(tmp_path / place, **{f"{i:02d}__txt": texts[at]})
+        corpus = read_corpus(tmp_path / place, split="file")
+        found.append({(tmp_path / place / name).read_text() for name in corpus.held_out})
+        share = corpus.validation.size / (corpus.train.size + corpus.validation.size)
+        assert abs(share - 0.1) < 0.005
+        sizes = [file.characters for file in sorted(corpus.files, key=lambda file: file.sha256)]
+        misses = [abs(sum(sizes[i:j]) - 0.1 * sum(sizes)) for i in range(40) for j in range(i + 1, 41)]
+        assert abs(sum(len(text) for text in texts if text in found[-1]) - 0.1 * sum(sizes)) == min(misses)
+        held = [(tmp_path / place / name).read_text() for name in corpus.held_out]
+        assert corpus.decode(corpus.validation) == "\n\n".join(held)
+    assert found[0] == found[1]
+    assert len(found[0]) > 1
+
+
+def test_where_every_file_is_large_the_shortest_is_held_out(tmp_path):
+    write(tmp_path, a__txt="long " * 60, b__txt="brief " * 40, c__txt="longest " * 50)
+    corpus = read_corpus(tmp_path, split="file", in_memory_bytes=1, cache=tmp_path / "cache")
+    assert corpus.held_out == ("b.txt",)
+    assert texts_of(corpus)[0] == "long " * 60 + "\n\n" + "longest " * 50 + "\n\n"
+    assert "Validation is 1 whole file of 3, 25.4% of the characters: b.txt." in corpus.notes
+
+
+@pytest.mark.parametrize(("texts", "split", "message"), [
+    ({"a__txt": POEM, "b__txt": POEM}, "file", r"by file needs at least 2 different files, the text has 1: add files"),
+    ({"a__txt": POEM, "b__txt": "brief"}, "file", r"has 518 training and 5 validation characters; .* at least 9 each"),
+    ({"a__txt": POEM}, "random", r"split 'random' is unknown: choose one of contiguous, file"),
+])
+def test_a_split_that_cannot_be_made_is_refused(tmp_path, texts, split, message):
+    write(tmp_path, **texts)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(tmp_path, window=8, split=split)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.desire import candidate_distribution, sample, tilt
+from core.desire import candidate_distribution, sample, tilt, wish_scores
 
 V = 9
 numbers = st.floats(-30, 30, allow_nan=False)
@@ -114,3 +114,19 @@ def test_sampling_follows_the_cumulative_distribution() -> None:
     assert np.bincount([sample(p, x) for x in u], minlength=5).tolist() == [0, 2500, 0, 7500, 0]
     assert sample(p, 0.0) == 1
     assert sample(p, 1 - 2.0**-24) == 3
+
+
+VOCABULARY = ("\ufffd", "\n", ",", "A", "E", "b", "e", "z", "ä", "é", "“")
+
+
+def test_wishes_name_sets_or_characters_and_add_up() -> None:
+    wanted = {c: s for c, s in zip(VOCABULARY, wish_scores([("vowels", 1.0), ("capitals", -0.5), ("ez", 2.0)],
+                                                           VOCABULARY), strict=True) if s}
+    assert wanted == {"A": 0.5, "E": 0.5, "e": 3.0, "z": 2.0, "ä": 1.0, "é": 1.0}
+    assert np.flatnonzero(wish_scores([("punctuation", 1.0)], VOCABULARY)).tolist() == [2, 10]
+    for wishes, sentence in (([("~", 1.0)], "'~' is no character of this run's text"),
+                             ([("e", math.nan)], "'e' scored nan"), ([("", 1.0)], "'' scored 1.0")):
+        with pytest.raises(ValueError, match=sentence):
+            wish_scores(wishes, VOCABULARY)
+    with pytest.raises(ValueError, match="'capitals' scored"):
+        wish_scores([("capitals", 1.0)], ("a", "b"))

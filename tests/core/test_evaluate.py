@@ -1,14 +1,16 @@
-"""Evaluation counts every character once; generation is seeded, tilted within its budget, and replayable."""
+"""Evaluation counts every character once, its figures are those of known probabilities; generation is seeded."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+import core.evaluate
 from core.array import asarray
-from core.evaluate import evaluate, losses
+from core.evaluate import BINS, Bin, Octave, Scores, evaluate, losses, report, score, summary
 from core.generate import Sampling, generate
 from core.nn.model import Config
 from core.nn.rnn import Rnn
@@ -38,6 +40,100 @@ def test_batches_of_windows_do_not_change_the_losses() -> None:
     parts = losses(MODEL, PARAMETERS, long, 16)
     assert [p.shape[1] for p in parts] == [16, 16, len(long) - 1 - 16 * ((len(long) - 1) // 16)]
     np.testing.assert_allclose(parts[0][:1], losses(MODEL, PARAMETERS, long[:17], 16)[0], rtol=1e-5)
+
+
+class Table:
+    """A model that knows nothing but the last character: row i of a table holds the probabilities of the next."""
+
+    def __init__(self, probabilities: list[list[float]]) -> None:
+        self.scores = np.log(np.array(probabilities))
+
+    def initial_state(self, batch: int) -> dict[str, Any]:
+        return {}
+
+    def states(self, p: Any, tokens: Any, state: Any) -> Any:
+        return tokens, state, tokens
+
+    def logits(self, p: Any, x: Any) -> Any:
+        return asarray(5.0 + self.scores[x.numpy()])  # a constant that every softmax must forget
+
+
+def test_every_figure_of_known_probabilities() -> None:
+    """After a: b 0.5, c 0.3. After b: a 0.6, c 0.4. After c: c 0.8, a 0.2."""
+    model: Any = Table([[0.2, 0.5, 0.3], [0.6, 1e-9, 0.4], [0.2, 1e-9, 0.8]])
+    text = np.array([0, 1, 0, 2, 2, 0, 1, 2], np.uint8)  # a b a c c a b c
+    came = [0.5, 0.6, 0.3, 0.8, 0.2, 0.5, 0.4]
+    found = report(score(model, {}, text, window=3))
+    assert found.characters == 7
+    assert found.bits == pytest.approx(-np.log2(came).mean(), rel=1e-6)
+    assert found.perplexity == pytest.approx(np.prod(came) ** (-1 / 7), rel=1e-6)
+    assert found.accuracy == 4 / 7  # 0.5, 0.6, 0.8, 0.5
+    for got, want in zip(found.calibration, [Bin(0.5, 2 / 3, 3), Bin(0.6, 0.5, 2), Bin(0.8, 0.5, 2)], strict=True):
+        assert vars(got) == pytest.approx(vars(want), rel=1e-6)
+    assert found.calibration_error == pytest.approx((3 * (2 / 3 - 0.5) + 2 * 0.1 + 2 * 0.3) / 7, rel=1e-6)
+    places = [0.5, 0.8, 0.4], [0.6, 0.2], [0.3, 0.5]  # in windows of 3, 3 and 1
+    octaves = [Octave(i, i, -np.log(at).mean(), len(at)) for i, at in enumerate(places, 1)]
+    for got, want in zip(found.context, octaves, strict=True):
+        assert vars(got) == pytest.approx(vars(want), rel=1e-6)
+
+
+def scores(confidence: Any, correct: Any, window: int = 10) -> Scores:
+    return Scores(np.ones(len(confidence)), np.asarray(confidence, float), np.asarray(correct, bool), window)
+
+
+def test_an_overconfident_model_is_told_from_a_calibrated_one() -> None:
+    rng = np.random.default_rng(3)
+    sure = report(scores(np.full(1000, 0.9), np.arange(1000) % 5 < 3))  # 90 % sure, 60 % right
+    assert sure.calibration_error == pytest.approx(0.3)
+    assert len(sure.calibration) == 1
+    confidence = rng.uniform(0.2, 1, 30_000)
+    right = report(scores(confidence, rng.random(30_000) < confidence))
+    wrong = report(scores(confidence, rng.random(30_000) < confidence**2))
+    assert right.calibration_error < 0.02
+    assert wrong.calibration_error == pytest.approx((0.6 - (1 - 0.008) / 3 / 0.8), abs=0.01)  # integral of c - c^2
+    assert [b.characters for b in right.calibration] == [30_000 // BINS] * BINS
+
+
+def test_loss_by_context_takes_each_position_to_its_octave() -> None:
+    nats = np.concatenate([np.arange(1.0, 11), np.arange(1.0, 11), [1.0, 2, 3]])  # as many nats as context
+    found = report(Scores(nats, np.full(23, 0.5), np.ones(23, bool), 10))
+    assert found.context == (Octave(1, 1, 1.0, 3), Octave(2, 2, 2.0, 3), Octave(3, 4, 17 / 5, 5), Octave(5, 8, 6.5, 8),
+                             Octave(9, 10, 9.5, 4))
+
+
+def test_the_confidence_of_a_model_is_that_of_its_softmax() -> None:
+    got = score(MODEL, PARAMETERS, TEXT, 16)
+    for start in (0, 96, 192):
+        piece = TEXT[start : start + 17].astype(np.int32)
+        x, _, _ = MODEL.states(PARAMETERS, asarray(piece[None, :-1]), MODEL.initial_state(1))
+        exp = np.exp(MODEL.logits(PARAMETERS, x).numpy()[0].astype(np.float64))
+        part = slice(start, start + len(piece) - 1)
+        np.testing.assert_allclose(got.confidence[part], (exp / exp.sum(-1, keepdims=True)).max(-1), rtol=1e-5)
+        np.testing.assert_array_equal(got.correct[part], exp.argmax(-1) == piece[1:])
+    whole, quick = report(got), evaluate(MODEL, PARAMETERS, TEXT, 16)
+    assert (whole.bits, whole.interval, whole.characters) == (quick.bits, quick.interval, quick.characters)
+
+
+def test_long_windows_go_through_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = losses(MODEL, PARAMETERS, TEXT, 16)
+    monkeypatch.setattr(core.evaluate, "BATCH_CHARACTERS", 40)
+    parts = losses(MODEL, PARAMETERS, TEXT, 16)
+    assert [p.shape for p in parts] == [(2, 16)] * 6 + [(1, 10)]
+    np.testing.assert_allclose(np.concatenate(parts[:-1]), whole[0], rtol=1e-5)
+
+
+def test_the_bootstrap_draws_windows_with_replacement() -> None:
+    sums, counts = np.random.default_rng(1).gamma(4, 5, 40), np.full(40, 10)
+    low, high = summary(sums, counts).interval
+    error = sums.std() / 10 / math.sqrt(40) / math.log(2)  # the mean's, about normal
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+
+@pytest.mark.parametrize(("n", "window"), [(1, 16), (0, 16), (5, 0)])
+def test_too_little_text_or_window_is_refused(n: int, window: int) -> None:
+    for ask in (evaluate, score):
+        with pytest.raises(ValueError, match=f"at least 2 characters and a window of at least 1, not {n} and {window}"):
+            ask(MODEL, PARAMETERS, TEXT[:n], window)
 
 
 def test_equal_seed_equal_text_and_prefixes_agree() -> None:

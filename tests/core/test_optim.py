@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.array import asarray
-from core.optim import Adam, Schedule, clip_by_norm
+from core.optim import Adam, Schedule, clip_by_norm, decayed
 
 
 def test_adam_follows_the_paper() -> None:
@@ -50,3 +50,13 @@ def test_schedules_at_their_marks() -> None:
     assert linear.rate(100) == 0.0
     assert Schedule(0.1, 100, 1, "constant").rate(99) == 0.1
     assert Schedule(0.1, 100, 1, "cosine").rate(25) == pytest.approx(0.05 * (1 + math.cos(math.pi / 4)))
+
+
+def test_decay_shrinks_matrices_before_the_step_as_adamw_does() -> None:
+    rng = np.random.default_rng(0)
+    p, g = ({"w": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)} for _ in range(2))
+    arrays, grads = ({k: asarray(v) for k, v in values.items()} for values in (p, g))
+    new, _ = Adam().step(decayed(arrays, 0.01 * 0.1), grads, Adam().start(arrays), 0.01, 1)
+    for k in p:  # the first step of Adam is the rate times the sign
+        kept = p[k] * (1 - 0.01 * 0.1) if k == "w" else p[k]
+        np.testing.assert_allclose(new[k].numpy(), kept - 0.01 * np.sign(g[k]), atol=1e-6)

@@ -172,7 +172,7 @@ def test_non_contiguous_input(name: str, backend: Backend) -> None:
 @pytest.mark.parametrize("name", ["add", "mul", "exp", "tanh", "sigmoid", "silu", "sum", "max", "matmul", "rms_norm",
                                   "causal_conv", "linear_recurrence", "cross_entropy", "layer_norm",
                                   "complex_recurrence", "complex_mul", "rfft", "irfft", "unfold2d", "where",
-                                  "softplus", "nonfinite"])
+                                  "softplus", "nonfinite", "log1p"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_non_finite_values_propagate(name: str, bad: float, dtype: Any, backend: Backend) -> None:
     if backend.name == "wgpu":

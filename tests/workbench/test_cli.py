@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from core.backends import open_backend
 from core.bench import CASES
 from core.bench import runner as bench_runner
+from core.runs import evaluation
 from core.tuning import key, tuned
 from workbench.cli import app
 from workbench.doctor import examine
@@ -81,6 +82,26 @@ def test_sample_is_seeded_recorded_and_tilted_by_desire(place: Path, trained: di
     assert all(0 <= line["kl"] <= 0.5 for line in lines[1:])
 
 
+def test_a_generation_is_replayed_and_a_desire_measured(place: Path, trained: dict[str, Any]) -> None:
+    run = trained["run"]
+    wish = zspace(place, "sample", run, "--length", "20", "--desire", "vowels=1, =-1", "--window", "tide", "--phases",
+                  "3,9", "--entropy", "1.2", "--top-p", "0.9")
+    path = place / "runs" / run / "generations" / f"{wish['generation']}.jsonl"
+    assert zspace(place, "replay", run, "--generation", wish["generation"])["verdict"] == "equal"
+    path.write_text(path.read_text().replace('"beta":0.0,', '"beta":0.5,', 1))
+    again = runner.invoke(app, ["replay", run, "--generation", wish["generation"], "--runs", str(place / "runs")])
+    assert again.exit_code == 1
+    assert "symbol 0 departs in 'beta'" in again.stdout
+    words = ["sample", run, "--prompt", "the ", "--length", "30", "--desire", "vowels=1", "--compare", "6"]
+    found = zspace(place, *words)
+    assert len(found["names"]) == 6
+    assert found["shift"]["interval"][0] <= found["shift"]["difference"] <= found["shift"]["interval"][1]
+    assert 0 < found["kl_mean"] < found["kl_largest"] <= 0.1
+    shown = runner.invoke(app, [*words, "--runs", str(place / "runs")])
+    assert "p value" in shown.stdout
+    assert f"{100 * found['shift']['difference']:+.2f} points" in shown.stdout
+
+
 def test_replay_compare_and_runs(place: Path, trained: dict[str, Any]) -> None:
     assert zspace(place, "replay", trained["run"])["verdict"] == "equal"
     other = zspace(place, "train", str(place / "texts"), "--preset", "tiny", "--steps", "30", "--seed", "1")
@@ -139,10 +160,23 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
     (["train", "{place}/texts", "--model", "gpt"], "model 'gpt' is unknown"),
     (["train", "{place}/texts", "--backend", "abacus"], "backend 'abacus' is unknown: choose one of cpu, cuda, wgpu"),
     (["train", "{place}/texts", "--steps", "0"], "steps is 0"),
+    (["train", "{place}/texts", "--curvature", "2"], "curvature is 2.0: it must be 0 (Euclidean) or a finite number"),
+    (["train", "{place}/texts", "--split", "random"], "split 'random' is unknown: choose one of contiguous, file"),
     (["sample", "no-such-run"], "no-such-run"),
     (["sample", "../../etc"], "leads out of the runs folder"),
+    (["eval", "no-such-run"], "no-such-run"),
+    (["eval", "{run}", "--text", "{place}/nowhere.txt"], "nowhere.txt does not exist; give a text file"),
+    (["eval", "{run}", "--text", "{place}/layer.npy"], "layer.npy is binary"),
     (["sample", "{run}", "--desire", "~=1"], "'~' is no character of this run's text"),
     (["sample", "{run}", "--top-p", "2"], "top_p 2.0 in (0, 1]"),
+    (["sample", "{run}", "--prompt", "5 ☃"], "prompt: '5', '☃' are not among the"),
+    (["sample", "{run}", "--desire", "vowels"], "--desire 'vowels' is not understood: write it like 'vowels=1"),
+    (["sample", "{run}", "--phases", "5"], "--phases '5' is not understood"),
+    (["sample", "{run}", "--phases", "5,3"], "begin at 5 and 3 symbols"),
+    (["sample", "{run}", "--window", "a", "--distribution", "e=1"], "both hints: give one"),
+    (["sample", "{run}", "--distribution", "e=-1"], "a hint needs finite weights"),
+    (["sample", "{run}", "--desire", "e=1", "--compare", "2"], "over 2 seeds cannot have a p value below 0.05"),
+    (["replay", "{run}", "--generation", "../inputs"], "has no generation '../inputs'"),
     (["steer", "{run}", "--npy", "{place}/texts/a.txt"], "cannot be read as .npy"),
     (["sweep", "nowhere"], "nowhere"),
     (["sweep", "{place}/texts", "--grid", "depth=3"], "'depth' is no setting of a run"),
@@ -176,6 +210,43 @@ def test_doctor_names_what_is_missing_and_how_to_get_it() -> None:
     assert shown.exit_code == 0
     assert findings["cupy-cuda13x"].found or "[cuda]" in shown.stdout  # brackets are data, not markup
     assert {f["name"] for f in json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)} == set(findings)
+
+
+def test_eval_prints_its_figures_and_records_them(place: Path, trained: dict[str, Any],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "GENERATED", 100)
+    run = trained["run"]
+    found = zspace(place, "eval", run)
+    assert found["bits"] == pytest.approx(trained["final"], rel=1e-6)
+    assert found["baselines"] == trained["baselines"]
+    kept = place / "runs" / run / "evaluations" / f"{found['id']}.json"
+    assert json.loads(kept.read_text()) == found
+    (place / "other.txt").write_text("the tide [bold] turns ~~~ " * 9)
+    shown = runner.invoke(app, ["eval", run, "--window", "32", "--text", str(place / "other.txt"), "--runs",
+                                str(place / "runs")])
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(shown.stdout.split())
+    assert "note: 45 of 234 characters are unknown" in text  # brackets and tildes
+    for word in ("bits/char", "unigram", "accuracy", "calibration error", "memorised", "17 to 32", "characters/s"):
+        assert word in text
+    kinds = {p.name for p in kept.parent.iterdir()}
+    assert len(kinds) == 2
+    assert f"recorded as evaluation {(kinds - {kept.name}).pop().removesuffix('.json')}" in text
+
+
+def test_whole_files_are_held_out_on_demand(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "GENERATED", 100)
+    where = ["--runs", str(place / "held")]
+    shown = runner.invoke(app, ["train", str(place / "texts"), "--steps", "3", "--split", "file", *where])
+    assert shown.exit_code == 0, shown.output
+    assert "note: Validation is 1 whole file of 2" in " ".join(shown.output.split())
+    (run,) = json.loads(runner.invoke(app, ["runs", "--json", *where]).stdout)
+    record = json.loads((place / "held" / run["run"] / "run.json").read_text())
+    (held,) = record["corpus"]["held_out"]
+    assert record["split"] == "file"
+    assert record["corpus"]["validation"] == len((place / "texts" / held).read_text())
+    scored = json.loads(runner.invoke(app, ["eval", run["run"], "--json", *where]).stdout)["scored"]
+    assert (scored["split"], [file["name"] for file in scored["files"]]) == ("file", [held])
 
 
 def test_a_traced_run_says_what_dominates_and_replays(place: Path) -> None:

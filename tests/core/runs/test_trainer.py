@@ -289,3 +289,13 @@ def test_the_choice_of_backend_and_its_reason_are_recorded(
     assert make_run(steps=2).read_config()["backend_reason"] == "argument"
     with pytest.raises(RunError, match="recompute is 1: it must be true or false"):
         make_run(recompute=1)
+
+
+def test_a_run_from_before_the_split_could_be_chosen_still_reads(make_run: Make) -> None:
+    folder = make_run(steps=2)
+    run(folder)
+    record = folder.read_config()
+    assert record.pop("split") == "contiguous"
+    assert record["corpus"].pop("held_out") == []
+    folder.write_config(record)
+    assert load_model(folder)[3] == 2
