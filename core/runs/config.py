@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -122,7 +123,9 @@ class RunConfig:
                 raise RunError(f"{field.name} is {value!r:.40}: it must be true or false")
             if field.name == "dropout" and not 0 <= value < 1:
                 raise RunError(f"dropout is {value}: it must be at least 0 and below 1")
-            free = field.name in ("seed", "recompute", "dropout", "curvature")
+            if field.name == "decay" and not 0 <= value < math.inf:
+                raise RunError(f"decay is {value}: it must be at least 0")
+            free = field.name in ("seed", "recompute", "dropout", "curvature", "decay")
             if not free and isinstance(value, (int, float)) and not value > 0:
                 raise RunError(f"{field.name} is {value}: it must be above 0")
         try:

@@ -20,7 +20,7 @@ torch.manual_seed(ask["seed"])
 device = torch.device("cuda" if ask["backend"] == "cuda" else "cpu")
 V = ask["vocabulary"]
 # model -> channels and layers, by the preset of ours: 1.1 million parameters at most, and 5 million
-SIZES = {"base": {"lstm": (256, 2), "gru": (296, 2), "mingru": (144, 4), "transformer": (144, 4)},
+SIZES = {"base": {"lstm": (352, 1), "gru": (408, 1), "mingru": (144, 4), "transformer": (144, 4)},
          "large": {"lstm": (552, 2), "gru": (632, 2), "mingru": (256, 6), "transformer": (256, 6)}}
 D, LAYERS = SIZES[ask["preset"]][ask["model"]]
 
