@@ -124,6 +124,7 @@ class Page {
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
     this.paint.begin(facts)
     this.atlas.begin(facts)
+    if (this.status?.run === facts.run) this.paint.heed(this.status.state.status) // it came just before the facts
     $("effect-empty").hidden = false
     $("effect").hidden = $("twin").hidden = true
     $("effect-curves").replaceChildren()

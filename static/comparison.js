@@ -62,12 +62,12 @@ export class Comparison {
   }
 
   drawGroups() {
-    const columns = ["runs that differ in their seed alone", "seeds", "held out, bits/char", "spread", "minus the first"]
+    const columns = ["runs that differ in their seed alone", "seeds", "at step", "held out, bits/char", "spread", "minus the first"]
     $("compare-groups").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...columns.map((c, i) => el("th", {class: i ? "right" : ""}, c)))),
       el("tbody", {}, ...this.groups.map((g, i) => {
         const d = this.differences[i - 1]
         const minus = d && d.mean != null ? `${d.mean < 0 ? "" : "+"}${within(d.mean, d.error)}${d.pairs ? `, ${d.pairs} pairs` : ""}` : ""
-        return el("tr", {}, el("td", {class: "wrap"}, g.label), ...[g.seeds.length, within(g.mean, g.error), fixed(g.spread, 4), minus].map((text) => el("td", {class: "right num"}, String(text))))
+        return el("tr", {}, el("td", {class: "wrap"}, g.label), ...[g.seeds.length, span(g.steps), within(g.mean, g.error), fixed(g.spread, 4), minus].map((text) => el("td", {class: "right num"}, String(text))))
       }))))
   }
 
@@ -86,6 +86,12 @@ const empty = (name) => fill(name, Object.fromEntries(Object.keys(model(name).da
 const make = (type, values) => new (Bokeh.Models.get(type))(values)
 const named = ({label, seeds}) => (seeds.length > 1 ? `${label} (${seeds.length} seeds)` : label)
 const within = (mean, error) => (error == null ? fixed(mean, 4) : `${fixed(mean, 4)} ± ${fixed(error, 4)}`)
+
+// the steps that figures are from
+function span(steps) {
+  const known = steps.filter((s) => s != null), [low, high] = [Math.min(...known), Math.max(...known)]
+  return !known.length ? "–" : low === high ? whole(low) : `${whole(low)} to ${whole(high)}`
+}
 
 // as core.runs.curves.Curve.smoothed does
 function smooth({step, bits}, scale) {

@@ -108,14 +108,20 @@ def choice_table(entries: Sequence[Entry]) -> Table:
 
 def group_table(groups: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> Table:
     """Groups of runs as `core.runs.compare.compare` gives them: mean, spread over seeds, difference to the first."""
-    table = Table("group", *(Column(n, justify="right", no_wrap=True) for n in (
-        "seeds", "bits/char", "spread", "minus the first")), box=box.SIMPLE_HEAD, title_justify="left")
-    table.title = "newest held-out loss: mean over seeds ± its standard error, standard deviation"
+    table = _table("group", "seeds", "at step", "bits/char", "spread", "minus the first")
+    table.title = ("newest held-out loss: mean over seeds ± its standard error, standard deviation;\n"
+                   "differences are paired (*) where two seeds or more match")
     for group, d in zip(groups, [None, *differences], strict=True):
-        minus = "" if d is None else _number(d["mean"], d["error"], sign="+") + (" paired" if d["pairs"] else "")
-        table.add_row(escape(group["label"]), str(len(group["seeds"])), _number(group["mean"], group["error"]),
-                      _number(group["spread"]), minus)
+        minus = "" if d is None else _number(d["mean"], d["error"], sign="+") + ("*" if d["pairs"] else " ")
+        table.add_row(escape(group["label"]), str(len(group["seeds"])), _span(group["steps"]),
+                      _number(group["mean"], group["error"]), _number(group["spread"]), minus)
     return table
+
+
+def _span(steps: Sequence[int | None]) -> str:
+    """The steps that figures are from."""
+    known = sorted({s for s in steps if s is not None})
+    return "-" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
 
 
 def _number(value: float | None, error: float | None = None, sign: str = "") -> str:

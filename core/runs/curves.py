@@ -134,7 +134,9 @@ class Group:
         """Without NaN: what is not known is None."""
         mean, error = self.curve()
         return {"label": self.label, "settings": self.settings, "runs": [m.id for m in self.members],
-                "seeds": [m.seed for m in self.members], "bits": [_known(b) for b in self.bits.tolist()],
+                "seeds": [m.seed for m in self.members],
+                "steps": [int(m.held.step[-1]) if len(m.held.step) else None for m in self.members],
+                "bits": [_known(b) for b in self.bits.tolist()],
                 "mean": _known(self.mean), "spread": _known(self.spread), "error": _known(self.error),
                 "curve": {**{k: v.tolist() for k, v in vars(mean).items()},
                           "error": None if error is None else error.tolist()}}

@@ -173,6 +173,7 @@ def test_two_runs_are_compared(page: Page, past: list[RunFolder]) -> None:
     (group,) = found["groups"]
     assert group["seeds"] == [0, 1]
     expect(page.locator("#compare-groups")).to_contain_text(f"{group['mean']:.4f} ± {group['error']:.4f}")
+    expect(page.locator("#compare-groups tbody td").nth(2)).to_have_text("30")  # at step
     assert column(page, "dots", "bits") == group["curve"]["bits"]
     curve = read_run(past[1]).train
     for by in ("time", "characters", "step"):

@@ -46,6 +46,7 @@ def check(report: dict[str, Any], place: Path) -> None:
     assert best["label"] == "rate 0.01"
     assert best["bits"] == [finals[0.01, 0], finals[0.01, 1]]
     assert best["mean"] < other["mean"]
+    assert best["steps"] == [12, 12]
     assert best["error"] == pytest.approx(stats.sem(best["bits"]), rel=1e-12)
     test = stats.ttest_rel(other["bits"], best["bits"])
     (minus,) = report["differences"]
@@ -72,7 +73,7 @@ def test_a_sweep_ends_in_a_table_and_a_plot(texts: Path, tmp_path: Path) -> None
     assert shown.exit_code == 0, shown.output
     assert "4 runs, 4 of them finished already" in shown.stdout  # though `zspace sweep` had not made them
     assert shown.stdout.index("rate 0.01") < shown.stdout.index("rate 0.001")
-    assert "paired" in shown.stdout
+    assert "* " in shown.stdout  # a paired difference
     check(json.loads(CliRunner().invoke(app, [*words(texts, tmp_path), "--json"]).stdout), tmp_path)
     assert before == {f.id: f.metrics.stat().st_mtime_ns for f in RunStore(tmp_path / "runs").list()}
 

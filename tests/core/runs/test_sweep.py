@@ -27,7 +27,8 @@ from core.runs.sweep import Cell, Sweep, connect, expand, find_run, parse_grid
 from core.runs.trainer import Trainer, create_run
 
 SMALL = {"window": [16], "batch": [4], "steps": [12], "checkpoint_every": [100], "sample_every": [100],
-         "evaluate_every": [100], "field_every": [6], "digest_every": [2]}
+         "evaluate_every": [100], "field_every": [6], "digest_every": [2], "warmup": [4],
+         "capacity": [3]}
 ANY_PORT = "127.0.0.1:0"  # for the cluster's own pages
 
 
@@ -102,7 +103,7 @@ def test_cells_are_ordinary_runs_and_finished_ones_are_not_repeated(
     store = RunStore(sweep.root)
     folders = [store.open(str(c.run)) for c in sweep.cells]
     assert [f.read_config()["seed"] for f in folders] == [0, 1]
-    by_hand = make_run(**{k: v[0] for k, v in SMALL.items()}, warmup=20, capacity=8)  # as `zspace train` makes it
+    by_hand = make_run(**{k: v[0] for k, v in SMALL.items()})  # as `zspace train` makes it
     Trainer(by_hand).run()
     assert rows(folders[0]) == rows(by_hand)
     monkeypatch.setattr(module, "train_cell", None)  # nothing is to be trained any more
