@@ -25,9 +25,10 @@ from core.runs.control import paint, send
 from core.runs.evaluation import evaluate_run
 from core.runs.generations import Writer, measure_desire, new_name, replay_generation
 from core.runs.index import UNREADABLE, RunIndex
+from core.runs.opening import create_run
 from core.runs.replay import replay as replay_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import WARM_STEPS, Trainer, create_run
+from core.runs.trainer import WARM_STEPS, Trainer
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
 from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json

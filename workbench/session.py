@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from canvas import codec
 from canvas.codec import Message, Refusal
 from core.errors import ZSpaceError
+from workbench.asks import kind_in, number_in, run_in
 from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
 from workbench.effect import effect
@@ -309,7 +310,7 @@ class Session:
         if not self._open:
             self.controller.start_first()
         self.hush({})
-        watch, self.writing = self.controller.watch(_run(ask, needed=False)), None
+        watch, self.writing = self.controller.watch(run_in(ask, needed=False)), None
         self._next = watch, self._twin_of(watch)
         return {"run": watch.folder.id if watch else None, "choices": self.controller.choices()}
 
@@ -347,7 +348,7 @@ class Session:
         step = ask.get("step")
         if step is not None and type(step) is not int:
             raise Refusal("command", f"step is {step!r:.40}: give a whole number")
-        return homology(self._watched(), _kind(ask), step)
+        return homology(self._watched(), kind_in(ask), step)
 
     def snapshot(self, ask: Answer) -> Answer:
         """A picture of the atlas, sent as a file."""
@@ -355,7 +356,7 @@ class Session:
         if theme not in ("dark", "light"):
             raise Refusal("command", f"theme is {theme!r:.40}: use dark or light")
         watch = self._watched()
-        data = snapshot(watch, theme, _kind(ask))
+        data = snapshot(watch, theme, kind_in(ask))
         self._send(codec.encode(Message("file", sequence=watch.step, shape=(len(data),), dtype="u8", values=data)))
         return {"name": f"{watch.folder.id}-atlas-{watch.step}.png"}
 
@@ -365,30 +366,8 @@ class Session:
         return self.watch
 
 
-def _run(ask: Answer, needed: bool = True) -> Any:
-    """The run that a command names."""
-    run = ask.get("run")
-    if not (isinstance(run, str) and 0 < len(run) <= 200) and (needed or run is not None):
-        raise Refusal("command", f"run is {run!r:.40}: name a run, such as marsh-wren-07")
-    return run
-
-
-def _kind(ask: Answer) -> str:
-    kind = ask.get("kind", "state")
-    if kind not in ("state", "gradient"):
-        raise Refusal("command", f"kind is {kind!r:.40}: use state or gradient")
-    return str(kind)
-
-
-def _number(ask: Answer) -> int:
-    value = ask.get("id")
-    if type(value) is not int:
-        raise Refusal("command", f"id is {value!r:.40}: give the number of a queued run")
-    return value
-
-
 def _cancel(session: Session, ask: Answer) -> Answer:
-    session.controller.queue.cancel(_number(ask))
+    session.controller.queue.cancel(number_in(ask))
     return {}
 
 
@@ -400,13 +379,13 @@ def _compare(session: Session, ask: Answer) -> Answer:
 
 
 def _steer(do: str) -> Callable[[Session, Answer], Answer]:
-    return lambda session, ask: session.controller.steer(do, _run(ask))
+    return lambda session, ask: session.controller.steer(do, run_in(ask))
 
 
 COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
     "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot, "twin": Session.ask_twin,
     "generate": Session.generate, "hush": Session.hush,
-    "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(_run(ask)),
+    "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(run_in(ask)),
     "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
     "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),
     **{do: _steer(do) for do in ("pause", "resume", "stop", "save")},

@@ -20,8 +20,8 @@ from core.generate import generate
 from core.memorisation import GRAM, found_grams
 from core.runs.config import RunConfig, environment
 from core.runs.journal import io_error
+from core.runs.opening import load_model
 from core.runs.store import RunFolder, write_atomic
-from core.runs.trainer import load_model
 from core.texts import read_text
 
 SEED = 0

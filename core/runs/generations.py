@@ -25,9 +25,9 @@ from core.runs.checkpoint import digest, find_checkpoint
 from core.runs.config import environment
 from core.runs.events import Row, first_difference
 from core.runs.journal import Follower, Journal, encode_record
+from core.runs.opening import load_model
 from core.runs.replay import Replay, other_environment
 from core.runs.store import RunFolder
-from core.runs.trainer import load_model
 
 Arm = Literal["without", "tilted"]
 ARMS: tuple[Arm, Arm] = "without", "tilted"

@@ -27,8 +27,9 @@ from core.runs.control import send
 from core.runs.curves import STEERING
 from core.runs.events import Row
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import BEAT_SECONDS, RunFolder, RunStore
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 
 if TYPE_CHECKING:
     from distributed import Client, Future

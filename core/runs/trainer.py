@@ -27,11 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import Array, asarray
+from core.array import asarray
 from core.atlas import Chart, ZAtlas
-from core.backends import choose, open_backend, use_backend
-from core.baselines import baselines
-from core.data import Corpus, read_corpus
+from core.backends import open_backend, use_backend
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm, decayed
@@ -40,7 +38,6 @@ from core.runs import readings
 from core.runs.checkpoint import (
     checkpoint_path,
     digest,
-    find_checkpoint,
     good_step,
     latest_checkpoint,
     load_checkpoint,
@@ -48,12 +45,13 @@ from core.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from core.runs.config import RunConfig, environment
+from core.runs.config import RunConfig
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
 from core.runs.live import LiveWriter, Look
+from core.runs.opening import open_corpus
 from core.runs.steering import first_painted, new_scheduler, push
 from core.runs.step import find_origin, loss_and_gradients
-from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
+from core.runs.store import Heartbeat, RunFolder, write_atomic
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
 from core.tuning import chosen
@@ -64,23 +62,6 @@ PAUSE_SECONDS = 0.05
 ROLLBACKS = 3
 GUESSING = 1.01  # times the loss of guessing: an untrained model is that close to it
 WARM_STEPS = 3  # of this process, before launches are traced: kernels are compiled and pools filled by then
-
-
-def create_run(root: Path | str, config: RunConfig) -> RunFolder:
-    """Read the text, measure the baselines, and lay out a new run's folder."""
-    name, reason = choose(config.backend)
-    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
-    backend = open_backend(name, threads=config.threads)
-    return RunStore(root).create({
-        **config.to_json(), "backend": name, "backend_reason": reason,
-        "frame": ZFrame.octaves(curvature=config.curvature or -1.0).to_json(),
-        "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
-                   "held_out": list(corpus.held_out),
-                   "train": len(corpus.train), "validation": len(corpus.validation),
-                   "vocabulary": "".join(corpus.vocabulary)},
-        "baselines": baselines(corpus),
-        "environment": environment(backend.describe()),
-    })
 
 
 class Trainer:
@@ -408,46 +389,6 @@ class Trainer:
 
     def _write_sample(self) -> None:
         readings.write_sample(self.folder, self.model, self.parameters, self.corpus, self.config, self.step)
-
-
-def open_corpus(record: Row) -> Corpus:
-    """The text that run.json names.
-
-    Raises
-    ------
-    RunError
-        It is no longer the text that the run began with.
-    """
-    config = RunConfig.from_json(record)
-    corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
-    if corpus.digest != record["corpus"]["digest"]:
-        raise RunError(f"the text in {', '.join(record['paths'])} has changed since run {record['id']} began: "
-                       "restore it, or start a new run on it")
-    return corpus
-
-
-def load_model(folder: RunFolder, checkpoint: str | int = "latest") -> tuple[Any, dict[str, Array], Corpus, int]:
-    """Model, parameters, corpus and step of a run's "latest" or "best" checkpoint, or of a step's.
-
-    The model lies on the current backend.
-
-    Raises
-    ------
-    RunError
-        There is no such checkpoint.
-    """
-    record = folder.read_config()
-    path = find_checkpoint(folder, checkpoint)
-    if path is None:
-        lack = {"latest": f"latest checkpoint: it keeps one every {record['checkpoint_every']} steps and when it stops",
-                "best": f"best checkpoint: it keeps one where a validation loss, every {record['evaluate_every']} "
-                        "steps, is the best so far"}
-        raise RunError(f"run {folder.id} has no " + lack.get(
-            str(checkpoint), f"checkpoint of step {checkpoint}: it keeps the newest and the best"))
-    arrays, meta = load_checkpoint(path)
-    corpus = open_corpus(record)
-    parameters = {k: asarray(v) for k, v in parameters_of(arrays).items()}
-    return RunConfig.from_json(record).build(corpus), parameters, corpus, meta["step"]
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ from core.errors import RunError, ZSpaceError
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import Follower, Journal, io_error
+from core.runs.opening import create_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from core.texts import find_texts
 
 OPEN = ("waiting", "preparing", "running")

@@ -37,8 +37,9 @@ from core.runs.config import RunConfig
 from core.runs.control import paint, send
 from core.runs.events import Row, comparable
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from core.runs.twin import make_twin
 from tests.bench.steering import GAINS
 

@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, sync_playwright
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from tests.bench.spawn import spawned, stamp
 from tests.serving import CHROMIUM_FLAGS, ROOT, chromium, free_port, serving
 

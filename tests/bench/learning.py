@@ -19,7 +19,8 @@ from typing import Any
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import read_records
-from core.runs.trainer import Trainer, create_run
+from core.runs.opening import create_run
+from core.runs.trainer import Trainer
 
 
 def ours(text: str, steps: int, threads: int, until: int | None = None) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from canvas.codec import Message, decode_all, encode, text
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import create_run
 from tests.bench.spawn import cpu_seconds, stamp
 from tests.bench.wire import Page
 from tests.serving import ROOT, Server, serving

@@ -34,7 +34,8 @@ from core.evaluate import evaluate, summary
 from core.nn.families import FAMILIES
 from core.runs.config import TRAINING, RunConfig
 from core.runs.control import send
-from core.runs.trainer import Trainer, create_run
+from core.runs.opening import create_run
+from core.runs.trainer import Trainer
 
 PEERS = ("lstm", "gru", "mingru", "transformer")
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)

@@ -37,8 +37,8 @@ from canvas.codec import Message
 from core.frame import Temporal, ZFrame
 from core.runs.config import RunConfig
 from core.runs.control import send
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import create_run
 from tests.bench.chrome import Tab, chrome, tab
 from tests.bench.spawn import cpu_seconds, spawned, stamp
 from tests.bench.wire import Page

@@ -24,7 +24,8 @@ from core.runs.checkpoint import digest
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
 from core.runs.journal import read_records
-from core.runs.trainer import Trainer, create_run
+from core.runs.opening import create_run
+from core.runs.trainer import Trainer
 
 GAINS = (2.0, 4.0, 8.0)
 

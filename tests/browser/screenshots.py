@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.runs.config import RunConfig
 from core.runs.control import send
-from core.runs.trainer import Trainer, create_run
+from core.runs.opening import create_run
+from core.runs.trainer import Trainer
 from tests.browser.conftest import Watched
 from tests.serving import CHROMIUM_FLAGS, ROOT, Server, chromium, serving, wait_for
 

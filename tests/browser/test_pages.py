@@ -15,8 +15,9 @@ from core.runs.compare import compare
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.curves import read_run
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from tests.browser.conftest import Watched
 from tests.serving import Server, serving, wait_for
 

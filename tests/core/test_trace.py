@@ -16,7 +16,8 @@ from core.primitives import PRIMITIVES
 from core.runs.config import RunConfig
 from core.runs.events import comparable
 from core.runs.journal import read_records
-from core.runs.trainer import WARM_STEPS, Trainer, create_run
+from core.runs.opening import create_run
+from core.runs.trainer import WARM_STEPS, Trainer
 from core.trace import COPY_BYTES, FLOPS, Ceilings, Record, Trace, measure_ceilings
 
 INDEX = np.arange(12).reshape(3, 4) % 5

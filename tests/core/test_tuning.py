@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.runs.config import RunConfig
+from core.runs.opening import create_run
 from core.runs.replay import replay
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from core.tuning import Key, Tuner, bucket, cache_file, chosen, key, tuned
 
 KEY = key("chain", "d1", "a cpu", "none", "float32", (100, 64))

@@ -9,8 +9,9 @@ import pytest
 
 from core.runs.config import RunConfig
 from core.runs.control import send
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from workbench.controller import Controller
 
 WORDS = ["the", "tide", "turns", "under", "grey", "moon", "and", "nobody", "counts", "waves", "that", "come", "late"]

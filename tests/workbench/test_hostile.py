@@ -23,8 +23,9 @@ from core.frame import ZFrame
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.events import comparable
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from core.runs.work import WorkQueue
 from tests.bench.wire import Page
 from tests.serving import Server, folded, records, serving, wait_for

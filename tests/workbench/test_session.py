@@ -16,8 +16,9 @@ from canvas import codec
 from canvas.codec import Message
 from core.runs.config import RunConfig
 from core.runs.control import paint, send
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from tests.serving import records
 from workbench import watch as watching
 from workbench.controller import Controller

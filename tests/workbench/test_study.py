@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import RunFolder, RunStore
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 from tests.serving import wait_for
 from workbench.cli import app
 

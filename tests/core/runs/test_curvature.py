@@ -12,8 +12,8 @@ from core.errors import RunError
 from core.frame import ZFrame
 from core.nn.hyperbolic import BOUNDARY
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
+from core.runs.opening import load_model
 from core.runs.store import RunFolder
-from core.runs.trainer import load_model
 from tests.core.runs.test_trainer import rows, run
 
 Make = Callable[..., RunFolder]

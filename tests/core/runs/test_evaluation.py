@@ -18,8 +18,9 @@ from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.evaluation import evaluate_run, memorised
 from core.runs.journal import read_records
+from core.runs.opening import create_run, load_model
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run, load_model
+from core.runs.trainer import Trainer
 
 Make = Callable[..., RunFolder]
 

@@ -18,8 +18,9 @@ from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.generations import Writer, measure_desire, new_name, replay_generation
 from core.runs.journal import read_records
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

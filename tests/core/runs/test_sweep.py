@@ -22,9 +22,10 @@ from core.runs import sweep as module
 from core.runs.config import RunConfig
 from core.runs.events import comparable
 from core.runs.journal import Journal, read_records
+from core.runs.opening import create_run
 from core.runs.store import Heartbeat, RunFolder, RunStore
 from core.runs.sweep import Cell, Sweep, connect, expand, find_run, parse_grid
-from core.runs.trainer import Trainer, create_run
+from core.runs.trainer import Trainer
 
 SMALL = {"window": [16], "batch": [4], "steps": [12], "checkpoint_every": [100], "sample_every": [100],
          "evaluate_every": [100], "field_every": [6], "digest_every": [2], "warmup": [4],

@@ -24,10 +24,11 @@ from core.runs.config import RATES, RunConfig
 from core.runs.control import paint, send
 from core.runs.events import comparable
 from core.runs.journal import read_records
+from core.runs.opening import load_model
 from core.runs.replay import replay
 from core.runs.step import loss_and_gradients
 from core.runs.store import RunFolder
-from core.runs.trainer import Trainer, load_model
+from core.runs.trainer import Trainer
 from core.runs.twin import make_twin
 from tests.core.here import wgpu_here
 from tests.core.runs.test_trainer import LAYER, applied, rows, run

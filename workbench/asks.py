@@ -1,0 +1,32 @@
+"""What a page's command names, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from canvas.codec import Refusal
+from workbench.controller import Answer
+
+
+def run_in(ask: Answer, needed: bool = True) -> Any:
+    """The run that a command names."""
+    run = ask.get("run")
+    if not (isinstance(run, str) and 0 < len(run) <= 200) and (needed or run is not None):
+        raise Refusal("command", f"run is {run!r:.40}: name a run, such as marsh-wren-07")
+    return run
+
+
+def kind_in(ask: Answer) -> str:
+    """Which of the two fields a command means."""
+    kind = ask.get("kind", "state")
+    if kind not in ("state", "gradient"):
+        raise Refusal("command", f"kind is {kind!r:.40}: use state or gradient")
+    return str(kind)
+
+
+def number_in(ask: Answer) -> int:
+    """The number of a queued run."""
+    value = ask.get("id")
+    if type(value) is not int:
+        raise Refusal("command", f"id is {value!r:.40}: give the number of a queued run")
+    return value
