@@ -42,7 +42,8 @@ screenshots: .venv/.tested
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench.dashboard
 	$(BIN)/python -m tests.bench.steering $(TEXT)
-	@test -z "$(PEER)" || $(BIN)/python -m tests.bench.learning $(TEXT) --peer $(PEER) --full
+	@test -z "$(PEER)" || $(BIN)/python -m tests.bench.throughput --peer $(PEER)
+	@test -z "$(PEER)" || $(BIN)/python -m tests.bench.quality $(TEXT) --peer $(PEER)
 
 clean:
 	rm -rf .venv build dist

@@ -1,8 +1,8 @@
-"""The peer of `tests.bench.memory`: our `rnn` in PyTorch, run by a Python that has it (never a dependency of ours).
+"""The peer of `tests.bench.step`: our `rnn` in PyTorch, run by a Python that has it (never a dependency of ours).
 
-Reads one JSON object {vocabulary, width, hidden, layers, taps, batch, window, steps, threads, scan} from standard
-input; prints one. The recurrence is either a loop over time ("loop": one fused `lerp` a character, which keeps neither
-1 - f nor f v) or Heinsen's scan in log space ("log"), as minGRU's authors have it.
+Reads one JSON object {vocabulary, width, hidden, layers, taps, batch, window, steps, threads, backend, scan} from
+standard input; prints one. The recurrence is either a loop over time ("loop": one fused `lerp` a character, which keeps
+neither 1 - f nor f v) or Heinsen's scan in log space ("log"), as minGRU's authors have it.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch.nn import functional
 ask = json.load(sys.stdin)
 torch.set_num_threads(ask["threads"])
 torch.manual_seed(0)
+device = torch.device("cuda" if ask["backend"] == "cuda" else "cpu")
 V, D, H, K = ask["vocabulary"], ask["width"], ask["hidden"], ask["taps"]
 
 
@@ -68,13 +69,14 @@ def resident(name):
                 if line.startswith(name))
 
 
-model = Model()
+model = Model().to(device)
+run = torch.compile(model) if device.type == "cuda" else model
 optimiser = torch.optim.Adam(model.parameters(), 1e-3, betas=(0.9, 0.95))
 
 
 def step(batch, window):
-    tokens = torch.randint(0, V, (batch, window + 1))
-    loss = functional.cross_entropy(model(tokens[:, :-1]).reshape(-1, V), tokens[:, 1:].reshape(-1))
+    tokens = torch.randint(0, V, (batch, window + 1), device=device)
+    loss = functional.cross_entropy(run(tokens[:, :-1]).reshape(-1, V), tokens[:, 1:].reshape(-1))
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
