@@ -28,7 +28,7 @@ lint: .venv/.tested
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # what takes minutes: more kills of a training process, broken kernels in Chromium and on the CPU as well
 long: .venv/.tested
