@@ -26,6 +26,7 @@ SETUP = """async ({bands, sheets, tables}) => {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   window.surface = await Surface.create(canvas, {kernels: "/kernels", bands, sheets,
     tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
+  while (!surface.size.columns) await new Promise(requestAnimationFrame);  // measured before the first frame
   window.told = [];
   surface.addEventListener("backend", (event) => told.push(event.detail));
   window.rest = async () => { while (surface.moving) await new Promise(requestAnimationFrame); };
