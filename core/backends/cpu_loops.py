@@ -42,16 +42,14 @@ def causal_conv(x: Any, tail: Any, w: Any, dilation: int, out: Any) -> None:
     """y[t] = sum_k w[k] x[t - k dilation], with `tail` before x."""
     for n in range(x.shape[0]):
         for t in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                out[n, t, c] = w[0, c] * x[n, t, c]
+            y, near, tap = out[n, t], x[n, t], w[0]  # a row each: an index that might be below 0 allows no vectors
+            for c in range(len(y)):
+                y[c] = tap[c] * near[c]
             for k in range(1, w.shape[0]):
-                lag = k * dilation
-                if t >= lag:
-                    for c in range(x.shape[2]):
-                        out[n, t, c] += w[k, c] * x[n, t - lag, c]
-                else:
-                    for c in range(x.shape[2]):
-                        out[n, t, c] += w[k, c] * tail[n, tail.shape[1] + t - lag, c]
+                lag, tap = k * dilation, w[k]
+                near = x[n, t - lag] if t >= lag else tail[n, tail.shape[1] + t - lag]
+                for c in range(len(y)):
+                    y[c] += tap[c] * near[c]
 
 
 @njit(cache=True, nogil=True)
@@ -59,11 +57,13 @@ def causal_conv_dx(g: Any, w: Any, dilation: int, out: Any) -> None:
     """dx[t] = sum_k w[k] g[t + k dilation]."""
     for n in range(g.shape[0]):
         for t in range(g.shape[1]):
-            for c in range(g.shape[2]):
-                out[n, t, c] = w[0, c] * g[n, t, c]
+            dx, near, tap = out[n, t], g[n, t], w[0]
+            for c in range(len(dx)):
+                dx[c] = tap[c] * near[c]
             for k in range(1, min(w.shape[0], (g.shape[1] - 1 - t) // dilation + 1)):
-                for c in range(g.shape[2]):
-                    out[n, t, c] += w[k, c] * g[n, t + k * dilation, c]
+                near, tap = g[n, t + k * dilation], w[k]
+                for c in range(len(dx)):
+                    dx[c] += tap[c] * near[c]
 
 
 @njit(cache=True, nogil=True)
@@ -71,14 +71,12 @@ def causal_conv_dw(g: Any, x: Any, tail: Any, dilation: int, out: Any) -> None:
     """dw[k] = sum_t g[t] x[t - k dilation], one partial sum a sequence."""
     for n in range(g.shape[0]):
         for t in range(g.shape[1]):
+            here = g[n, t]
             for k in range(out.shape[1]):
-                lag = k * dilation
-                if t >= lag:
-                    for c in range(g.shape[2]):
-                        out[n, k, c] += g[n, t, c] * x[n, t - lag, c]
-                else:
-                    for c in range(g.shape[2]):
-                        out[n, k, c] += g[n, t, c] * tail[n, tail.shape[1] + t - lag, c]
+                lag, dw = k * dilation, out[n, k]
+                near = x[n, t - lag] if t >= lag else tail[n, tail.shape[1] + t - lag]
+                for c in range(len(here)):
+                    dw[c] += here[c] * near[c]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
@@ -87,9 +85,9 @@ def sum_rows(x: Any, out: Any) -> None:
     for i in range(x.shape[0]):
         total = 0.0
         for start in range(0, x.shape[1], 1024):
-            part = x.dtype.type(0)
-            for c in range(start, min(start + 1024, x.shape[1])):
-                part += x[i, c]
+            row, part = x[i, start : start + 1024], x.dtype.type(0)
+            for c in range(len(row)):  # from 0: an index that might be below it keeps LLVM from vectors
+                part += row[c]
             total += part
         out[i] = total
 
