@@ -27,6 +27,7 @@ class Training(NamedTuple):
     batch: int
     rate: float
     steps: int
+    warmup: int = 20
     decay: float = 0.0
 
 
@@ -34,10 +35,9 @@ class Training(NamedTuple):
 TRAINING = {
     "tiny": Training(64, 16, 1.0e-2, 800),
     "small": Training(128, 16, 1.0e-2, 1000),
-    "base": Training(64, 4, 3.0e-3, 9600, 0.1),
-    "large": Training(256, 64, 3.0e-3, 2000, 0.1),
+    "base": Training(64, 4, 3.0e-3, 9600, 200, 0.1),
+    "large": Training(256, 64, 3.0e-3, 2000, 100, 0.1),
 }
-WARMUP = 200  # steps at most, and no more than a twentieth of all
 RATES = {"adam": 1.0, "hypergrad": 1.0, "realgrad": 300.0}  # times the preset's rate; measured on corpus/
 CHOICES = {"model": tuple(FAMILIES), "preset": PRESETS, "optimiser": tuple(OPTIMISERS), "schedule": tuple(SHAPES),
            "split": SPLITS, "storage": ("float32", "float16")}
@@ -96,7 +96,7 @@ class RunConfig:
     window: int
     batch: int
     rate: float
-    warmup: int = 20  # of runs from before presets had their own
+    warmup: int = 20
     clip: float = 1.0
     field_every: int = 10
     evaluate_every: int = 50
@@ -127,9 +127,8 @@ class RunConfig:
         """
         _check_choices({"model": model, "preset": preset, **changes})
         usual, factor = TRAINING[preset], RATES[changes.get("optimiser", cls.optimiser)]
-        steps = usual.steps if steps is None else steps
-        base = {**usual._asdict(), "rate": usual.rate * factor, "decay": usual.decay / factor, "steps": steps,
-                "warmup": max(1, min(WARMUP, steps // 20))}
+        base = {**usual._asdict(), "rate": usual.rate * factor, "decay": usual.decay / factor,
+                "steps": usual.steps if steps is None else steps}
         config = cls(paths=paths, model=model, preset=preset, backend=backend, threads=threads, seed=seed,
                      **{**base, **changes})
         for field in fields(config):
