@@ -149,15 +149,7 @@ def report(scores: Scores, seed: int = 0) -> Report:
 
 
 def evaluate(model: Model, p: Parameters, symbols: NDArray[Any], window: int, seed: int = 0) -> Evaluation:
-    """Bits per character of a whole split, which `report(score(...))` gives too, but with nothing read back but losses.
-
-    Parameters
-    ----------
-    symbols : array of int [n + 1]
-        At least two characters.
-    window : int
-        Length of a window; its first prediction has one character of context.
-    """
+    """Bits per character of a whole split as `report(score(...))` has it, but with nothing read back but losses."""
     _check(symbols, window)
     rows = [row.astype(np.float64) for batch in losses(model, p, symbols, window) for row in batch]
     return summary(np.array([r.sum() for r in rows]), np.array([len(r) for r in rows]), seed)

@@ -2,7 +2,6 @@
 import {clear, fill, model, set} from "./charts.js"
 import {$, el, fixed, whole} from "./dom.js"
 
-const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8ac2e", "#999999"] // Okabe and Ito, yellow darkened
 const AXES = {step: "step", time: "seconds at work", characters: "characters seen"}
 
 export class Comparison {
@@ -21,7 +20,7 @@ export class Comparison {
     $("compare-card").hidden = false
     clear("comparison")
     this.draw()
-    $("compare-legend").replaceChildren(...this.groups.map((g, i) => el("span", {}, el("i", {class: "line", style: `background:${COLOURS[i]}`}), named(g))))
+    $("compare-legend").replaceChildren(...this.groups.map((g, i) => el("span", {}, el("i", {class: "line", style: `background:${this.colours[i]}`}), named(g))))
     this.drawGroups()
     this.drawSettings()
     $("compare-card").scrollIntoView({block: "nearest"})
@@ -33,14 +32,13 @@ export class Comparison {
     const scale = Number($("compare-smooth").value) ** 2
     $("compare-smooth-value").textContent = scale ? `${scale} steps` : "off"
     this.drawAxes()
-    const {by, curves, groups} = this
-    const colours = groups.map((_, i) => COLOURS[i])
-    const members = groups.flatMap((g, i) => g.runs.map((r) => ({...curves[r], colour: COLOURS[i]})))
+    const {by, colours, curves, groups} = this
+    const members = groups.flatMap((g, i) => g.runs.map((r) => ({...curves[r], colour: colours[i]})))
     fill("compare-train", {xs: members.map((c) => c[by]), ys: members.map((c) => smooth(c, scale)), colour: members.map((c) => c.colour)})
-    fill("compare-means", {xs: groups.map((g) => g.curve[by]), ys: groups.map((g) => g.curve.bits), colour: colours})
+    fill("compare-means", {xs: groups.map((g) => g.curve[by]), ys: groups.map((g) => g.curve.bits), colour: colours.slice(0, groups.length)})
     const points = groups.flatMap(({curve, ...g}, i) => curve.step.map((step, k) => {
       const bits = curve.bits[k], error = curve.error?.[k] ?? 0
-      return {x: curve[by][k], bits, low: bits - error, high: bits + error, colour: COLOURS[i], group: named(g), step, error: curve.error ? fixed(error, 4) : "one seed"}
+      return {x: curve[by][k], bits, low: bits - error, high: bits + error, colour: colours[i], group: named(g), step, error: curve.error ? fixed(error, 4) : "one seed"}
     }))
     const names = ["x", "bits", "low", "high", "colour", "group", "step", "error"]
     fill("compare-dots", Object.fromEntries(names.map((name) => [name, points.map((p) => p[name])])))

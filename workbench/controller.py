@@ -31,12 +31,13 @@ from core.runs.work import WorkQueue
 from core.texts import SUFFIXES
 from workbench import settings
 from workbench.doctor import examine
+from workbench.plots import COLOURS
 from workbench.watch import RunWatch, open_watch
 from workbench.writing import Writing, check
 
 Answer = dict[str, Any]
 WRITINGS = 2  # generations at a time; each is a process with a model
-LARGEST_COMPARISON, MOST_GROUPS = 32, 8  # runs, and colours for them
+LARGEST_COMPARISON = 32  # runs
 POINTS = 512  # of a training curve in a comparison
 FOLDER_DEPTH, FOLDERS_SHOWN, ENTRIES_READ = 4, 100, 20_000
 FIRST_RUN = {"paths": ["corpus"], "preset": "tiny", "steps": 3000}  # a few minutes on a laptop
@@ -181,12 +182,12 @@ class Controller:
         folders = [self.store.open(r) for r in runs]
         compared = [read_run(f) for f in folders]
         result = comparison.compare(folders, compared)
-        if len(result["groups"]) > MOST_GROUPS:
+        if len(result["groups"]) > len(COLOURS):
             raise CommandError(f"these runs are {len(result['groups'])} groups that differ in more than their seed: "
-                               f"mark runs of at most {MOST_GROUPS}")
+                               f"mark runs of at most {len(COLOURS)}")
         trains = {run.id: vars(run.train.thinned(POINTS)) for run in compared}
         return {"settings": result["settings"], "summaries": result["runs"], "groups": result["groups"],
-                "differences": result["differences"],
+                "differences": result["differences"], "colours": COLOURS,
                 "curves": {run: {k: v.tolist() for k, v in train.items()} for run, train in trains.items()}}
 
     def doctor(self) -> Answer:

@@ -15,7 +15,7 @@ from core.runs.store import write_atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito, yellow darkened; the page has the same
+# Okabe and Ito, yellow darkened; the page is sent the same
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8ac2e", "#999999")
 FORMATS = (".png", ".svg", ".pdf")
 SCALES = ("", "x", "y", "xy")

@@ -100,7 +100,7 @@ def _argsort(backend: WgpuBackend, launch: Launch, x: View) -> View:
     out = backend.empty(launch.shape, np.int32)
     if not out.size:
         return out
-    rows, m = x.size // n, 1 << (n - 1).bit_length()
+    rows, m = x.size // n, power_of_two(n)
     inside = min(m, BLOCK)
     pairs = backend.empty((rows, m, 2) if m > BLOCK else (), np.int32)
 

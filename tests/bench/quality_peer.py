@@ -2,7 +2,7 @@
 
 Reads one JSON object {model, preset, symbols, vocabulary, seed, steps, batch, window, rate, threads, backend, scored}
 from standard input; prints one: parameters, seconds, and of each window of `scored` characters the nats and how many
-there were. Adam without decay, 50 steps of warm-up, then straight down to zero, as ours.
+there were. Adam without decay, 50 steps of warm-up, then straight down to zero.
 """
 
 import json

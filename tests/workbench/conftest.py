@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from core.runs.control import send
 from core.runs.opening import create_run
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer
+from core.runs.work import WorkQueue
+from tests.serving import serving
+from tests.workbench.hostile import SETTINGS
 from workbench.controller import Controller
 
 WORDS = ["the", "tide", "turns", "under", "grey", "moon", "and", "nobody", "counts", "waves", "that", "come", "late"]
@@ -44,3 +48,13 @@ def finished(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder
 @pytest.fixture
 def controller(finished: RunFolder, texts: Path) -> Controller:
     return Controller(finished.path.parent, texts)
+
+
+@pytest.fixture
+def attacked(tmp_path: Path, texts: Path) -> Any:
+    """A server over a run that has just begun."""
+    queue = WorkQueue(tmp_path / "runs")
+    queue.add({"paths": [str(texts / "tide")], **SETTINGS})
+    queue.ensure_worker()
+    with serving(tmp_path / "runs", texts=texts) as server:
+        yield server
