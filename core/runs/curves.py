@@ -156,7 +156,8 @@ def read_run(folder: RunFolder) -> Run:
     spent = np.cumsum([r.get("measured", {}).get("seconds", 0.0) for r in rows])
     train, held = (np.array([r["split"] in splits for r in rows], bool) for splits in (("train",), HELD_OUT))
     steps, bits = (np.array([r[k] for r in rows], np.float64) for k in ("step", "bits"))
-    curves = [Curve(steps[at], spent[at], steps[at] * (config.window * config.batch), bits[at]) for at in (train, held)]
+    seen = steps * (config.window * config.batch * config.accumulate)
+    curves = [Curve(steps[at], spent[at], seen[at], bits[at]) for at in (train, held)]
     steered = any(r.get("kind") in STEERING for r in read_records(folder.inputs)[0])
     settings = {k: v for k, v in config.to_json().items() if k not in NO_SETTING}
     settings |= {"text": record["corpus"]["digest"][:12], "twin of": record.get("twin", {}).get("of"),

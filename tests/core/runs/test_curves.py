@@ -63,6 +63,11 @@ def test_a_curve_has_steps_seconds_at_work_and_characters(make: Make) -> None:
     assert run.held.bits.tolist() == BITS["rnn", 0]
 
 
+def test_a_step_of_several_batches_has_seen_them_all(make: Make) -> None:
+    run = read_run(make("rnn", 0, BITS["rnn", 0], accumulate=3))
+    assert run.train.characters.tolist() == [3 * 16 * s for s in range(1, 21)]
+
+
 def test_smoothing_is_the_weighted_mean_of_the_past() -> None:
     random = np.random.default_rng(0)
     step, bits = np.cumsum(random.integers(1, 9, 40)).astype(float), random.normal(size=40)
