@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.array import asarray
 from core.field import field_density
@@ -67,6 +66,8 @@ class Contrast:
 
 def paired_contrast(low: list[float], high: list[float]) -> Contrast:
     """Mean of low minus high, seed by seed, with its interval; at least two seeds."""
+    from scipy import stats  # its import takes longer than most commands
+
     difference = np.subtract(low, high)
     if len(difference) < 2:
         raise ValueError(f"a paired interval needs at least 2 seeds, got {len(difference)}")
@@ -103,6 +104,8 @@ class Shift:
 
 def paired_shift(without: list[float], tilted: list[float]) -> Shift:
     """Shares of `FEWEST_SEEDS` or more texts, the same seeds in both lists."""
+    from scipy import stats
+
     difference = np.subtract(tilted, without)
     check_seeds(len(difference))
     if (difference == difference[0]).all():
