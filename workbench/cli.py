@@ -88,8 +88,9 @@ def train(
                                              "such as -1, the Poincare ball.")] = 0.0,
     recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more time: compute each block again in "
                                             "the backward pass instead of keeping it, for long windows.")] = False,
-    dropout: Annotated[float, typer.Option(help="Share of activations that training loses at random: some helps where "
-                                           "the text is read many times.")] = 0.0,
+    dropout: Annotated[float | None, typer.Option(help="Share of activations that training loses at random: some helps "
+                                                  "where the text is read many times; the preset's own by default.")
+                       ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
     trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
@@ -99,8 +100,9 @@ def train(
     config = RunConfig.from_preset(
         tuple(os.path.abspath(p) for p in paths), preset, model=model, backend=backend,
         threads=threads or len(os.sched_getaffinity(0)), seed=seed, steps=steps, recompute=recompute,
-        dropout=dropout, split=split, curvature=curvature, optimiser=optimiser, schedule=schedule,
-        accumulate=accumulate, patience=patience, storage=storage, **({} if rate is None else {"rate": rate}))
+        split=split, curvature=curvature, optimiser=optimiser, schedule=schedule, accumulate=accumulate,
+        patience=patience, storage=storage,
+        **{name: value for name, value in (("rate", rate), ("dropout", dropout)) if value is not None})
     folder = create_run(runs, config)
     record = folder.read_config()
     if not as_json:

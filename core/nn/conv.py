@@ -35,7 +35,7 @@ class Conv(Model):
         "tiny": {"width": 64, "hidden": 96, "layers": 3},
         "small": {"width": 128, "hidden": 192, "layers": 4},
         "base": {"width": 160, "hidden": 320, "layers": 5},
-        "large": {"width": 512, "hidden": 768, "layers": 7},
+        "large": {"width": 256, "hidden": 448, "layers": 5},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
@@ -59,7 +59,7 @@ class Conv(Model):
         u, tail = convolve(rms_norm(x, p["norm"]), p["conv"], tail)
         entered = sigmoid(u @ p["enter"]) * (u @ p["value"])
         c, long_tail = convolve(entered, p["long_conv"], long_tail, _dilation(i))
-        return x + (c * silu(u @ p["gate"])) @ p["out"], tail, long_tail
+        return c * silu(u @ p["gate"]), tail, long_tail
 
 
 def _dilation(i: int) -> int:

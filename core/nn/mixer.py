@@ -35,7 +35,7 @@ class Mixer(Model):
         "tiny": {"width": 64, "hidden": 96, "layers": 2},
         "small": {"width": 128, "hidden": 192, "layers": 3},
         "base": {"width": 160, "hidden": 320, "layers": 5},
-        "large": {"width": 512, "hidden": 768, "layers": 6},
+        "large": {"width": 256, "hidden": 448, "layers": 5},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
@@ -60,4 +60,4 @@ class Mixer(Model):
         decay = sigmoid(p["decay"])
         new = (1.0 - decay) * sigmoid(u @ p["enter"]) * (u @ p["value"])
         m = linear_recurrence(apply("broadcast", decay, shape=new.shape), new, m0)
-        return x + (m * silu(u @ p["gate"])) @ p["out"], tail, m[:, -1]
+        return m * silu(u @ p["gate"]), tail, m[:, -1]

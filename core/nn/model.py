@@ -1,8 +1,9 @@
 """What every family of models shares: embedding, blocks in order, the spectral tap, final norm and head.
 
-A family (`core/nn/rnn.py` and its siblings) adds its presets and one block: the parameters, the state and the
-mathematics. A block is linear in its state or looks back a fixed stretch, so training runs it over a whole window, and
-with a window of one character the same code is the step form.
+A family (`core/nn/rnn.py` and its siblings) adds its presets and one block: the parameters, among them the matrix `out`
+that leads back into the residual stream, the state and the mathematics. A block is linear in its state or looks back a
+fixed stretch, so training runs it over a whole window, and with a window of one character the same code is the step
+form.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Dropout:
-    """What training loses at random: a share of the embedding's values and of what each block adds.
+    """What training loses at random: a share of the embedding's values and of what each block reads out.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Dropout:
     step: int
 
     def __call__(self, x: Array, i: int) -> Array:
-        """Of the embedding (i = 0) or of what block i - 1 adds."""
+        """Of the embedding (i = 0) or of what block i - 1 reads out."""
         return dropout(x, self.rate, self.seed, STREAM + i, self.step)
 
 
@@ -126,7 +127,20 @@ class Model(ABC):
 
     @abstractmethod
     def block(self, i: int, p: Parameters, x: Array, *state: Array) -> tuple[Array, ...]:
-        """Block i: activations [N,T,D] and its state, in the order of `block_state`, to the same after these T."""
+        """Block i, up to its matrix `out`.
+
+        Parameters
+        ----------
+        x : Array
+            Activations [N,T,D].
+        state : Array
+            In the order of `block_state`.
+
+        Returns
+        -------
+        tuple of Array
+            What it reads out, [N,T,K] with `out` [K,D], and the state after these T characters.
+        """
 
     # --- what all share -----------------------------------------------------------------------------------------------
 
@@ -190,17 +204,21 @@ class Model(ABC):
         tapped = x
         for i in range(self.config.layers if stop is None else stop):
             prefix = f"{i}."
-            block = partial(self.block, i, inside[i])
+            block = partial(self._residual, i, inside[i], lose)
             names = [prefix + name for name in self.block_state(i)]
             inputs = x, *(state[name] for name in names)
-            y, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
-            x = x + lose(y - x, i + 1) if lose else y
+            x, *kept = checkpoint(block, *inputs) if recompute else block(*inputs)
             after |= zip(names, kept, strict=True)
             if i + 1 == self.tapped_layer:
                 if gains is not None:
                     x = apply("tap", x, frame=frame, gains=gains)
                 tapped = x
         return x, after, tapped
+
+    def _residual(self, i: int, p: Parameters, lose: Dropout | None, x: Array, *state: Array) -> tuple[Array, ...]:
+        """Block i and the residual stream around it."""
+        y, *kept = self.block(i, p, x, *state)
+        return x + (lose(y, i + 1) if lose else y) @ p["out"], *kept
 
     def logits(self, p: Parameters, x: Array) -> Array:
         """Scores [N,T,V] of the next character from activations [N,T,D]."""

@@ -33,7 +33,7 @@ class Rnn(Model):
         "tiny": {"width": 64, "hidden": 96, "layers": 2},
         "small": {"width": 128, "hidden": 192, "layers": 3},
         "base": {"width": 160, "hidden": 320, "layers": 5},
-        "large": {"width": 512, "hidden": 768, "layers": 6},
+        "large": {"width": 256, "hidden": 448, "layers": 5},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
@@ -57,4 +57,4 @@ class Rnn(Model):
         u, tail = convolve(rms_norm(x, p["norm"]), p["conv"], tail)
         enter = sigmoid(u @ p["forget"] + p["forget_bias"])
         h = linear_recurrence(1.0 - enter, enter * (u @ p["value"]), h0)
-        return x + (h * silu(u @ p["gate"])) @ p["out"], tail, h[:, -1]
+        return h * silu(u @ p["gate"]), tail, h[:, -1]

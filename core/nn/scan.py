@@ -39,7 +39,7 @@ class Scan(Model):
         "tiny": {"width": 64, "hidden": 96, "layers": 2},
         "small": {"width": 128, "hidden": 192, "layers": 3},
         "base": {"width": 160, "hidden": 320, "layers": 6},
-        "large": {"width": 512, "hidden": 1024, "layers": 6},
+        "large": {"width": 256, "hidden": 448, "layers": 6},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
@@ -67,4 +67,4 @@ class Scan(Model):
         keep = apply("broadcast", 1.0 - f, shape=heads)
         h = linear_recurrence(keep.reshape(N, T, H * SLOTS), new.reshape(N, T, H * SLOTS), h0)
         y = ((u @ p["read"]).reshape(N, T, HEADS, SLOTS, 1) * h.reshape(*heads)).sum(3).reshape(N, T, H)
-        return x + (y * silu(u @ p["gate"])) @ p["out"], tail, h[:, -1]
+        return y * silu(u @ p["gate"]), tail, h[:, -1]

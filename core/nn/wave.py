@@ -37,7 +37,7 @@ class Wave(Model):
         "tiny": {"width": 64, "hidden": 48, "layers": 2},
         "small": {"width": 128, "hidden": 96, "layers": 3},
         "base": {"width": 192, "hidden": 152, "layers": 5},
-        "large": {"width": 512, "hidden": 448, "layers": 6},
+        "large": {"width": 288, "hidden": 228, "layers": 5},
     }
 
     def draw_block(self, weights: Weights, i: int) -> None:
@@ -65,4 +65,4 @@ class Wave(Model):
         struck = (1.0 - size) * sigmoid(u @ p["enter"])
         new = struck.reshape(N, T, H, 1) * (u @ p["value"]).reshape(N, T, H, 2)
         h = complex_recurrence(apply("broadcast", z, shape=new.shape), new, h0)
-        return x + (h.reshape(N, T, 2 * H) * silu(u @ p["gate"])) @ p["out"], tail, h[:, -1]
+        return h.reshape(N, T, 2 * H) * silu(u @ p["gate"]), tail, h[:, -1]

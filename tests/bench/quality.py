@@ -2,13 +2,14 @@
 
     python -m tests.bench.quality TEXT [--out quality.jsonl] [--peer PYTHON_WITH_TORCH] [--models rnn ... lstm ...]
         [--preset base] [--seeds 0 1 2] [--characters 2457600] [--backend cpu] [--threads 2] [--jobs 1]
-        [--rate 2e-3]
+        [--rate 2e-3] [--dropout 0.2]
 
 A row a run, appended to `--out` as a JSON line; a run whose row is there is skipped, so the table can be filled bit by
-bit, on several machines, and is printed at the end. Ours train as `zspace train` does, with the preset's window, batch
-and rate. A peer (of at most as many parameters as the limit allows) has a window and a batch of its own and first tries
-each of `RATES` with seed 0 on a tenth of the characters; those runs are rows of the table, too. Bits per character:
-the whole last tenth, every character once, in contiguous windows of 256, the state reset at each.
+bit, on several machines, and is printed at the end. Ours train as `zspace train` does, with the preset's window, batch,
+rate and dropout. A peer (of at most as many parameters as the limit allows) has a window and a batch of its own and
+first tries each of `RATES` with seed 0 on a tenth of the characters; those runs are rows of the table, too. `--dropout`
+is the peers', of the embedding, between layers and before the head. Bits per character: the whole last tenth, every
+character once, in contiguous windows of 256, the state reset at each.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 SHAPES = {"base": (64, 16), "large": (256, 128)}  # of a peer: characters a window, windows a step
 WINDOW = 256  # of the evaluation
 LOOKS = ("field_every", "evaluate_every", "sample_every", "checkpoint_every", "digest_every")  # they teach nothing
-KEY = ("model", "preset", "seed", "characters", "window", "batch", "rate", "backend")
+KEY = ("model", "preset", "seed", "characters", "window", "batch", "rate", "dropout", "backend")
 Row = dict[str, Any]
 
 
@@ -52,7 +53,7 @@ def ours(text: str, row: Row, threads: int) -> Row:
         config = RunConfig.from_preset(
             (text,), row["preset"], model=row["model"], backend=row["backend"], threads=threads, seed=row["seed"],
             steps=row["characters"] // (row["window"] * row["batch"]), window=row["window"], batch=row["batch"],
-            rate=row["rate"], **dict.fromkeys(LOOKS, 10**9))
+            rate=row["rate"], dropout=row["dropout"], **dict.fromkeys(LOOKS, 10**9))
         folder = create_run(root, config)
         send(folder, "start")
         trainer, began = Trainer(folder), time.perf_counter()
@@ -110,22 +111,22 @@ class Table:
         return found
 
 
-def settings(model: str, preset: str, row: Row) -> Row:
-    """Window and batch, and the rate of ours."""
+def settings(model: str, ask: argparse.Namespace) -> Row:
+    """All of a row but its seed, and but a peer's rate."""
+    row = {"model": model, "preset": ask.preset, "characters": ask.characters, "backend": ask.backend}
     if model in FAMILIES:
-        usual = TRAINING[preset]
-        return {**row, "window": usual.window, "batch": usual.batch, "rate": usual.rate}
-    window, batch = SHAPES[preset]
+        usual = TRAINING[ask.preset]
+        return {**row, "window": usual.window, "batch": usual.batch, "rate": usual.rate, "dropout": usual.dropout}
+    window, batch = SHAPES[ask.preset]
     if model == "transformer":  # it sees no further than its window
         window, batch = WINDOW, max(window * batch // WINDOW, 1)
-    return {**row, "window": window, "batch": batch}
+    return {**row, "window": window, "batch": batch, "dropout": ask.dropout}
 
 
 def fill(table: Table, models: Sequence[str]) -> list[list[Row]]:
     """Rows of each model, a seed each; a peer's rate is the best of a grid at a tenth of the characters."""
     ask = table.ask
-    asked = {m: settings(m, ask.preset, {"model": m, "preset": ask.preset, "characters": ask.characters,
-                                         "backend": ask.backend}) for m in models}
+    asked = {m: settings(m, ask) for m in models}
     with ThreadPoolExecutor(ask.jobs) as pool:
         trials = {m: [pool.submit(table.fill, {**row, "seed": 0, "characters": ask.characters // 10, "rate": r})
                       for r in ([] if ask.rate else RATES)] for m, row in asked.items() if m in PEERS}
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--peer")
     parser.add_argument("--models", nargs="+", default=None, choices=[*FAMILIES, *PEERS])
     parser.add_argument("--rate", type=float, help="of the peers, instead of the best of the grid")
+    parser.add_argument("--dropout", type=float, default=0.0, help="of the peers")
     parser.add_argument("--preset", default="base", choices=SHAPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--characters", type=int, default=2_457_600)
@@ -158,13 +160,13 @@ def main() -> None:
                          else peer(ask.peer, ask.text, row, ask.threads)))
         return
     groups = fill(Table(ask.out, ask), ask.models or [*FAMILIES, *(PEERS if ask.peer else ())])
-    print(f"\n{'model':<12} {'parameters':>10} {'window x batch':>15} {'rate':>7}  bits/char: mean, each seed, seed "
-          f"{ask.seeds[0]}'s 95 % interval")
+    print(f"\n{'model':<12} {'parameters':>10} {'window x batch':>15} {'rate':>7} {'dropout':>7}  bits/char: mean, "
+          f"each seed, seed {ask.seeds[0]}'s 95 % interval")
     for rows in sorted(groups, key=lambda g: statistics.fmean(r["bits"] for r in g)):
         first, seeds = rows[0], ", ".join(f"{r['bits']:.4f}" for r in rows)
         shape = f"{first['window']} x {first['batch']}"
-        print(f"{first['model']:<12} {first['parameters']:>10,} {shape:>15} {first['rate']:>7.0e}  "
-              f"{statistics.fmean(r['bits'] for r in rows):.4f}, {seeds}, "
+        print(f"{first['model']:<12} {first['parameters']:>10,} {shape:>15} {first['rate']:>7.0e} "
+              f"{first['dropout']:>7g}  {statistics.fmean(r['bits'] for r in rows):.4f}, {seeds}, "
               f"{first['interval'][0]:.3f} to {first['interval'][1]:.3f}")
 
 

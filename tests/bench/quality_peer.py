@@ -1,8 +1,8 @@
 """The peers of `tests.bench.quality`, run by a Python that has PyTorch (never a dependency of ours).
 
-Reads one JSON object {model, preset, symbols, vocabulary, seed, steps, batch, window, rate, threads, backend, scored}
-from standard input; prints one: parameters, seconds, and of each window of `scored` characters the nats and how many
-there were. Adam without decay, 50 steps of warm-up, then straight down to zero.
+Reads one JSON object {model, preset, symbols, vocabulary, seed, steps, batch, window, rate, dropout, threads, backend,
+scored} from standard input; prints one: parameters, seconds, and of each window of `scored` characters the nats and how
+many there were. Adam without decay, 50 steps of warm-up, then straight down to zero.
 """
 
 import json
@@ -23,6 +23,7 @@ V = ask["vocabulary"]
 SIZES = {"base": {"lstm": (352, 1), "gru": (408, 1), "mingru": (144, 4), "transformer": (144, 4)},
          "large": {"lstm": (552, 2), "gru": (632, 2), "mingru": (256, 6), "transformer": (256, 6)}}
 D, LAYERS = SIZES[ask["preset"]][ask["model"]]
+LOST = ask["dropout"]
 
 
 class MinGRU(nn.Module):
@@ -47,32 +48,32 @@ class MinGRUBlock(nn.Module):
         self.feed = nn.Sequential(nn.Linear(D, 4 * D), nn.GELU(), nn.Linear(4 * D, D))
 
     def forward(self, x):
-        x = x + self.mix(self.norm(x))
-        return x + self.feed(self.norm2(x))
+        x = x + functional.dropout(self.mix(self.norm(x)), LOST, self.training)
+        return x + functional.dropout(self.feed(self.norm2(x)), LOST, self.training)
 
 
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embedding, self.head = nn.Embedding(V, D), nn.Linear(D, V)
+        self.embedding, self.head, self.lose = nn.Embedding(V, D), nn.Linear(D, V), nn.Dropout(LOST)
         if ask["model"] in ("lstm", "gru"):
             kind = nn.LSTM if ask["model"] == "lstm" else nn.GRU
-            self.body = kind(D, D, LAYERS, batch_first=True)
+            self.body = kind(D, D, LAYERS, batch_first=True, dropout=LOST if LAYERS > 1 else 0.0)
         elif ask["model"] == "mingru":
             self.body = nn.Sequential(*(MinGRUBlock() for _ in range(LAYERS)), nn.RMSNorm(D))
         else:
             self.places = nn.Parameter(0.02 * torch.randn(ask["window"], D))
-            layer = nn.TransformerEncoderLayer(D, D // 32, 4 * D, 0.0, "gelu", batch_first=True,
+            layer = nn.TransformerEncoderLayer(D, D // 32, 4 * D, LOST, "gelu", batch_first=True,
                                                norm_first=True)
             self.body = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(D), enable_nested_tensor=False)
 
     def forward(self, tokens):
-        x, T = self.embedding(tokens), tokens.shape[1]
+        x, T = self.lose(self.embedding(tokens)), tokens.shape[1]
         if ask["model"] == "transformer":
             mask = nn.Transformer.generate_square_subsequent_mask(T, device=x.device)
             return self.head(self.body(x + self.places[:T], mask, is_causal=True))
         x = self.body(x)
-        return self.head(x[0] if isinstance(x, tuple) else x)
+        return self.head(self.lose(x[0] if isinstance(x, tuple) else x))
 
 
 def losses(model, tokens):
@@ -101,6 +102,7 @@ for _ in range(ask["steps"]):
     schedule.step()
 seconds = time.perf_counter() - began
 sums, counts, T = [], [], ask["scored"]
+model.eval()
 with torch.no_grad():
     whole = (len(held_out) - 1) // T
     windows = held_out[: whole * T + 1].unfold(0, T + 1, T)  # neighbours share one character
