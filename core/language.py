@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.session import current_frame
 from core.ztensor import ZTensor, lift
 
-INSIDE = 1 - 1e-12  # largest norm of a point: tanh rounds to 1, which is the boundary and no point of the ball
+INSIDE = 1 - 2.0**-21  # largest norm of a point, and so no boundary: tanh rounds to 1, float32 by up to 2^-24
 
 
 class LanguageWaveEncoder:
@@ -88,13 +88,13 @@ class LanguageWaveEncoder:
     def encode_z_space(self, text: str | Sequence[str]) -> ZTensor:
         """The points [N, 2 n] of N texts, real and imaginary parts by turns; each row has norm below 1.
 
-        Seen through the current session's frame. The spectrum of a real wave is its own mirror image, so half of the
-        coordinates repeat the other half. Errors are those of `encode_wave`.
+        In float32, which every backend has, and seen through the current session's frame. The spectrum of a real wave
+        is its own mirror image, so half of the coordinates repeat the other half. Errors are those of `encode_wave`.
         """
-        return lift(self.coordinates(text), current_frame())
+        return lift(self.coordinates(text), current_frame(), np.float32)
 
     def coordinates(self, text: str | Sequence[str]) -> NDArray[np.float64]:
-        """What `encode_z_space` holds, as a plain array."""
+        """What `encode_z_space` holds, before it is rounded to float32."""
         wave, scale = self.encode_wave(text), math.sqrt(-self._curvature)
         size = np.abs(wave)
         shrunk = np.divide(np.tanh(size * scale), size, out=np.zeros_like(size), where=size > 0)

@@ -42,9 +42,12 @@ def test_the_recorded_numbers_are_met() -> None:
 @pytest.mark.parametrize("text", ["a", "hi", "Ünïcödé 🜁", "a bird at the window", "0" * 33])
 @pytest.mark.parametrize(("curvature", "temperature"), [(-1.0, 0.5), (-4.0, 0.02), (-0.25, 1.5)])
 def test_every_coordinate_follows_its_definition(text: str, curvature: float, temperature: float) -> None:
+    want = slow(text, curvature, temperature)
+    row = LanguageWaveEncoder(curvature, temperature).coordinates(text)
+    np.testing.assert_allclose(row, [want], rtol=1e-11, atol=1e-13)
     point = encode_zspace(text, curvature=curvature, temperature=temperature)
-    assert point.shape == (1, 2 * len(text))
-    np.testing.assert_allclose(point.numpy()[0], slow(text, curvature, temperature), rtol=1e-11, atol=1e-13)
+    assert (point.shape, point.dtype) == ((1, 2 * len(text)), np.float32)
+    np.testing.assert_allclose(point.numpy(), [want], rtol=1e-7, atol=1e-13)
 
 
 @given(texts, temperatures)
@@ -64,21 +67,22 @@ def test_the_wave_keeps_the_energy_mirrors_itself_and_scales(text: str, temperat
 @settings(max_examples=100, deadline=None)
 def test_points_lie_in_the_unit_ball_at_the_angles_of_the_wave(text: str, curvature: float, temperature: float) -> None:
     encoder = LanguageWaveEncoder(curvature, temperature)
-    row, wave = encoder.encode_z_space(text).numpy()[0], encoder.encode_wave(text)[0]
+    row, wave = encoder.coordinates(text)[0], encoder.encode_wave(text)[0]
     point = row[::2] + 1j * row[1::2]
     assert np.linalg.norm(row) < 1
+    assert np.linalg.norm(encoder.encode_z_space(text).numpy().astype(np.float64)) < 1
     heard = np.abs(wave) > 1e-9
     np.testing.assert_allclose(point[heard] / np.abs(point[heard]), wave[heard] / np.abs(wave[heard]), atol=1e-9)
 
 
 def test_a_long_text_stays_inside_the_ball() -> None:
     for curvature in (-1.0, -0.01, -100.0):
-        row = encode_zspace("In the beginning " * 200, curvature=curvature).numpy()
+        row = encode_zspace("In the beginning " * 200, curvature=curvature).numpy().astype(np.float64)
         assert 0.9 < np.linalg.norm(row) < 1
 
 
 def test_texts_of_one_length_are_encoded_as_alone() -> None:
-    batch = encode_zspace(["fish", "fowl", "🜁🜂🜃🜄"], curvature=-2.0).numpy()
+    batch = LanguageWaveEncoder(-2.0, 0.5).coordinates(["fish", "fowl", "🜁🜂🜃🜄"])
     assert batch.shape == (3, 8)
     for row, text in zip(batch, ("fish", "fowl", "🜁🜂🜃🜄"), strict=True):
         np.testing.assert_allclose(row, slow(text, -2.0, 0.5), rtol=1e-11, atol=1e-13)
@@ -128,7 +132,7 @@ def test_an_encoder_takes_the_place_of_its_settings() -> None:
     encoder = LanguageWaveEncoder(-2.0, 0.75)
     assert (encoder.curvature(), encoder.temperature()) == (-2.0, 0.75)
     got = encode_zspace("wren", encoder=encoder, curvature=-1.0, temperature=0.5).numpy()[0]
-    np.testing.assert_allclose(got, slow("wren", -2.0, 0.75), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(got, slow("wren", -2.0, 0.75), rtol=1e-6, atol=1e-13)
 
 
 # --- st.z -------------------------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ def test_an_encoder_takes_the_place_of_its_settings() -> None:
 def test_the_notation_encodes(point: Any, curvature: float, temperature: float) -> None:
     got = point()
     assert isinstance(got, st.ZTensor)
-    np.testing.assert_allclose(got.numpy()[0], slow("wren", curvature, temperature), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(got.numpy()[0], slow("wren", curvature, temperature), rtol=1e-6, atol=1e-13)
 
 
 @pytest.mark.parametrize(("key", "message"), [
