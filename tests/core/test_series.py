@@ -213,6 +213,8 @@ def test_lines_meshes_and_series_agree_with_single_points() -> None:
 def test_large_powers_overflow_only_where_the_transform_does() -> None:
     grid = MellinLogGrid.exp_decay(-10.0, 0.01, 1656)  # up to x = 700, where exp(-x) is 1e-304 and x^120 is 1e341
     assert grid.evaluate(120.0).real == pytest.approx(math.gamma(120), rel=1e-9)
+    early = MellinLogGrid.exp_decay(-200.0, 0.05, 4100)  # whose series is Gamma(4) e^800 before its factor e^-800
+    assert early.evaluate(4.0) == pytest.approx(6, rel=1e-10)
     with pytest.raises(ValueError, match=r"transform at s\[1\] = \(1000000\+0j\) is too large for float64"):
         grid.evaluate_many([1.0, 1e6])
     assert MellinLogGrid(0.0, 0.1, [0.0, 0.0]).evaluate(3 + 1j) == 0
