@@ -54,6 +54,12 @@ export class Bar {
     $("progress").value = steps ? (state.step ?? 0) / steps : 0
     $("progress").hidden = !run
     $("left").textContent = state.seconds_left != null ? `${duration(state.seconds_left)} left` : ""
+    const back = state.rollback
+    $("rollback").hidden = !back
+    if (back) {
+      $("rollback").textContent = `back to step ${whole(back.to)} at ${whole(back.step)}`
+      $("rollback").dataset.tip = `${back.reason}${back.tensor ? `; first not finite: ${back.tensor} out of ${back.op}` : ""}. The learning rate is ${fixed(back.rate_factor, 3)} of the asked one since`
+    }
     const why = facts?.backend_reason ?? ""
     const probed = why && !["argument", "ZSPACE_BACKEND"].includes(why) // nobody asked for it by name
     $("speed").dataset.tip = `${SPEED}${why && `; ${facts.backend} was taken ${probed ? `because ${why}` : `as the ${why} says`}`}`

@@ -98,6 +98,7 @@ class RunWatch:
         self.stroke_count = 0
         self.newest: tuple[int, NDArray[np.float32]] | None = None  # the layer journalled last, and its number
         self.applied: dict[str, Any] | None = None  # the newest row of applied.jsonl
+        self.rollback: dict[str, Any] | None = None  # the newest way back to a checkpoint, and at which step
         self.projector = CanvasProjector(self.frame.sheets, self.frame.bands, capacity=self.record["capacity"])
         self._layers: dict[int, Patch] = {}  # journalled, not yet applied
         self._inputs, self._outcomes = Follower(folder.inputs), Follower(folder.applied)
@@ -171,6 +172,8 @@ class RunWatch:
                     self._layers[record["seq"]] = Patch.from_record(record)
         for row in self._outcomes.poll():
             self.applied = row
+            if "rollback" in row:
+                self.rollback = {"step": row["step"], **row["rollback"]}
             refused = {r["seq"] for r in row.get("rejected", ())}
             for seq in row["seq"]:
                 patch = self._layers.pop(seq, None)
@@ -227,7 +230,7 @@ class RunWatch:
             "characters_per_second": (self.record["batch"] * self.record.get("accumulate", 1) * self.record["window"]
                                       / statistics.median(seconds) if seconds else None),
             "seconds_left": per_step * left if per_step is not None and status in ("running", "paused") else None,
-            "streams": self._streams(),
+            "streams": self._streams(), "rollback": self.rollback,
         }
 
     def _streams(self) -> dict[str, list[float]]:
