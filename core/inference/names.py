@@ -47,3 +47,8 @@ def canonical(name: str) -> str:
         raise KeyError(f"unknown Z-space metric {name!r}: use {', '.join(PRIMARY)}, {GRADIENT}, or a name of the "
                        f"families {', '.join(FAMILIES)}")
     return found
+
+
+def is_metric(name: str) -> bool:
+    """Whether a metric is called so."""
+    return name.lower() in ALIASES

@@ -54,8 +54,8 @@ def summarise(values: Sequence[float] | NDArray[Any]) -> Summary:
         few = [float(v) for v in values]
         total, largest, smallest = sum(few), max(few), min(few)
         mean, energy = total / n, sum(v * v for v in few)
-        variance, positive = sum((v - mean) * (v - mean) for v in few) / n, sum(v for v in few if v > 0)
-        negative = -sum(v for v in few if v < 0)
+        variance, positive = sum((v - mean) * (v - mean) for v in few) / n, sum((v for v in few if v > 0), 0.0)
+        negative = 0.0 - sum(v for v in few if v < 0)
     else:
         x = np.asarray(values, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
