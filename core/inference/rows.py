@@ -128,11 +128,11 @@ def _median(rows: Sequence[Rows], weights: Sequence[float]) -> Rows:
     part = xp.take_along(stacked * 0.0 + xp.put(shares(weights), stacked), order)
     below = part @ xp.put(np.triu(np.ones((k, k))), stacked)  # running sums
 
+    step = xp.put(np.eye(k) - np.eye(k, k=1), stacked)  # from the first above a limit on: a one where that begins
+
     def first_above(limit: float) -> Rows:
         """The value at which the running sum first exceeds a limit."""
-        above = xp.greater(below, xp.put(limit, stacked))
-        before = xp.concat([above[..., :1] * 0.0, above[..., :-1]], -1)
-        return ((above - before) * values).sum(axis=-1)
+        return ((xp.greater(below, xp.put(limit, stacked)) @ step) * values).sum(axis=-1)
 
     return first_above(0.5 - xp.same) * 0.5 + first_above(0.5 + xp.same) * 0.5
 
