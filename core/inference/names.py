@@ -18,7 +18,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
                   "entropy_residual", "weight_entropy", "weight_mass", "response_mean", "response_peak", "strength",
                   "prosody", "articulation", "timbre_spread"),
 }
-_ELLIPTIC_SOURCES = {  # what an elliptic sample calls them, alone or after "elliptic_"
+ELLIPTIC_SOURCES = {  # what an elliptic sample calls them, alone or after "elliptic_"
     "curvature_radius": "curvature", "geodesic_radius": "geodesic", "normalized_radius": "normalized",
     "spin_alignment": "alignment", "normal_bias": "bias", "sheet_position": "sheet_position",
     "sheet_index": "sheet_index", "sheet_count": "sheet_count", "topological_sector": "sector",
@@ -30,7 +30,7 @@ ALIASES: dict[str, str] = {
     "velocity": "speed", "mem": "memory", "stab": "stability", "frac_reg": "frac", "fractality": "frac",
     "drift": "drs", "grad": GRADIENT,
     **{prefix + source: f"elliptic_{name}" for prefix in ("", "elliptic_")
-       for source, name in _ELLIPTIC_SOURCES.items()},
+       for source, name in ELLIPTIC_SOURCES.items()},
 }
 
 

@@ -176,19 +176,19 @@ class ZSpaceInferencePipeline:
 
     def add_coherence_diagnostics(self, diagnostics: Any, **kwargs: Any) -> ZSpacePartialBundle:
         """Gather `coherence_partial_from_diagnostics(diagnostics, **kwargs)`."""
-        from core.inference.derived import coherence_partial_from_diagnostics
+        from core.inference.coherence import coherence_partial_from_diagnostics
 
         return self.add_partial(coherence_partial_from_diagnostics(diagnostics, **kwargs), origin="coherence")
 
     def add_dlpack_weights(self, weights: Any, **kwargs: Any) -> ZSpacePartialBundle:
         """Gather `weights_partial_from_dlpack(weights, **kwargs)`."""
-        from core.inference.derived import weights_partial_from_dlpack
+        from core.inference.dlpack import weights_partial_from_dlpack
 
         return self.add_partial(weights_partial_from_dlpack(weights, **kwargs))
 
     def add_compat_weights(self, weights: Any, *, adapter: str | None = None, **kwargs: Any) -> ZSpacePartialBundle:
         """Gather `weights_partial_from_compat(weights, adapter=adapter, **kwargs)`."""
-        from core.inference.derived import weights_partial_from_compat
+        from core.inference.dlpack import weights_partial_from_compat
 
         return self.add_partial(weights_partial_from_compat(weights, adapter=adapter, **kwargs))
 
