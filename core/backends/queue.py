@@ -106,8 +106,8 @@ class LaunchQueue:
         """A buffer over memory of another library that speaks DLPack, without a copy."""
         own, found = self.dlpack_device(), tuple(map(int, external.__dlpack_device__()))
         if found != own:
-            raise BackendError(f"backend {self.name!r} cannot take what lies on {_device(*found)}: move it to "
-                               f"{_device(*own)} first, or name another backend")
+            raise BackendError(f"backend {self.name!r} cannot take what lies on {device_in_words(*found)}: move it to "
+                               f"{device_in_words(*own)} first, or name another backend")
         try:
             data = self._from_dlpack(external)
         except (BufferError, RuntimeError, TypeError) as error:  # a type the array library lacks, or the owner's reason
@@ -232,6 +232,6 @@ DLPACK_DEVICES = {1: "the CPU", 2: "CUDA device", 3: "pinned host memory of CUDA
                   7: "Vulkan device", 8: "Metal device", 10: "ROCm device", 13: "managed memory of CUDA device"}
 
 
-def _device(kind: int, index: int) -> str:
+def device_in_words(kind: int, index: int) -> str:
     """A DLPack device in words."""
     return DLPACK_DEVICES[1] if kind == 1 else f"{DLPACK_DEVICES.get(kind, f'DLPack device type {kind},')} {index}"
