@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import statistics
 import threading
 import time
@@ -33,7 +34,9 @@ POLL_SECONDS = 0.04  # pages that ask more often share the last answer
 STATUS_SECONDS = 0.25
 RECENT = 256  # rows that speeds and streams are measured over
 HISTORY = 512  # looks kept
-Z_NAMES = ("speed", "memory", "stability", "frac", "drs")
+Z_NAMES = ("speed", "memory", "stability", "frac", "drs")  # decoded from the latent
+SEEN = ("speed", "memory", "stability", "drs")  # of them what a look also observes (`core.runs.vitals`)
+JUDGED = ("confidence", "health", "painted")  # of the posterior, of training, of the canvas
 LANES = ("above", "here", "beneath")
 STREAMS = {"loss": "bits", "gradient norm": "gradient_norm"}
 TRAIN = {"step": "last", "bits": "mean", "low": "min", "high": "max", "gradient_norm": "mean", "seconds": "mean",
@@ -90,7 +93,8 @@ class RunWatch:
         self.train, self.validation = Series(TRAIN), Series(VALIDATION)
         self.looks = Series({"step": "last", **{f"state {b}": "mean" for b in bands},
                              **{f"gradient {b}": "mean" for b in bands}, **dict.fromkeys(LANES, "mean"),
-                             **dict.fromkeys(Z_NAMES, "mean")})
+                             **dict.fromkeys(Z_NAMES, "mean"), **{f"seen {k}": "mean" for k in SEEN},
+                             **dict.fromkeys(JUDGED, "mean")})
         self.fields: deque[Look] = deque(maxlen=HISTORY)
         self.field_count = self.field_epoch = 0
         cells = self.frame.bands * self.frame.sheets  # of a large chart fewer layers are kept, for one message
@@ -147,7 +151,7 @@ class RunWatch:
                 total = sum(row["roundtable"].values()) or 1.0
                 self.looks.append(row["step"], *row["bands"]["state"], *row["bands"]["gradient"],
                                   *(row["roundtable"][lane] / total for lane in LANES),
-                                  *(row["z"][name] for name in Z_NAMES))
+                                  *(row["z"][name] for name in Z_NAMES), *_judged(measured.get("z")))
         elif split in ("validation", "final"):
             self.validation.append(row["step"], bits, split == "final")
 
@@ -260,6 +264,14 @@ class RunWatch:
     def field(self, look: Look) -> Field:
         """What was seen then."""
         return Field(self.frame, look.rho, None)
+
+
+def _judged(z: dict[str, Any] | None) -> list[float]:
+    """What was observed and how far it is trusted; nothing in runs of before there was any."""
+    if z is None:
+        return [math.nan] * (len(SEEN) + len(JUDGED))
+    told = z["telemetry"]
+    return [*(z["observed"][k] for k in SEEN), z["confidence"], told["psi"]["health"], told["canvas"]["energy"]]
 
 
 def _newest(folder: Path, suffix: str) -> int | None:
