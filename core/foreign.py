@@ -85,7 +85,11 @@ def locate(tensor: Any, name: str = "weights") -> tuple[Any, Any]:
         It lies where nothing here can read, or on a CUDA device and CuPy is not installed.
     ValueError
         Its type is no real number's, or its owner refuses to share it.
+    TypeError
+        It is no tensor.
     """
+    if not _is_tensor(tensor):
+        raise TypeError(f"{name} is {tensor!r:.40}, a {type(tensor).__name__}: give a tensor")
     try:
         if hasattr(tensor, "detach"):  # PyTorch shares no tensor that wants a gradient, and no bfloat16 with NumPy
             tensor = tensor.detach()

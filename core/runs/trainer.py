@@ -41,6 +41,7 @@ from core.runs.checkpoint import (
     good_step,
     latest_checkpoint,
     load_checkpoint,
+    load_initial,
     parameters_of,
     save_best,
     save_checkpoint,
@@ -111,7 +112,7 @@ class Trainer:
     # --- state --------------------------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """Start from the newest whole checkpoint, or from the seed."""
+        """Start from the newest whole checkpoint, or from the run's first parameters."""
         path, self.warnings = latest_checkpoint(self.folder)
         self.fresh = path is None
         self.scheduler = new_scheduler(self.frame, self.config.capacity)
@@ -137,9 +138,10 @@ class Trainer:
         self.metrics, self.applied = Rows(self.folder.metrics, after), Rows(self.folder.applied, after)
 
     def _load(self, path: Path | None) -> tuple[dict[str, NDArray[Any]], Row | None]:
-        """Parameters and the optimiser's state from a checkpoint, or from the seed; what else it holds."""
+        """Parameters and the optimiser's state from a checkpoint, or from the start; what else it holds."""
         arrays, meta = load_checkpoint(path) if path else ({}, None)
-        values = parameters_of(arrays) if path else self.model.initial_parameters(self.config.seed)
+        values = parameters_of(arrays) if path else (
+            load_initial(self.folder, self.folder.read_config()) or self.model.initial_parameters(self.config.seed))
         # in one order wherever they come from: the gradient's norm is summed in it
         self.parameters = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
         self.state = ({k: asarray(v) for k, v in arrays.items() if k != "fold" and not k.startswith("p.")} if path
