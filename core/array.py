@@ -8,6 +8,7 @@ primitives may alias memory, and a result nobody holds when the queue is flushed
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from core.backends import Backend, Buffer, current_backend
 from core.primitives import PRIMITIVES, STORAGE, Shape, _axes
 
 Scalar = int | float
+FLOAT16 = np.dtype(np.float16)
 _tick = itertools.count()
 _halved: ContextVar[bool] = ContextVar("zspace_float16_storage", default=False)
 
@@ -54,7 +56,7 @@ class Array:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def numpy(self) -> NDArray[Any]:
         """Compute what is queued and return the values as a read-only NumPy array (one read-back)."""
@@ -234,27 +236,28 @@ def apply(name: str, *inputs: Array, **params: Any) -> Array:
         The backend has no such kernel.
     """
     primitive = PRIMITIVES[name]
-    shape = primitive.shape(*(x.shape for x in inputs), **params)
-    floats = {x.dtype for x in inputs if x.dtype.kind == "f"}
-    backends = {id(x.backend) for x in inputs}
-    if len(floats) > 1 or len(backends) > 1:
-        names = ", ".join(f"{x.dtype} on {x.backend.name}" for x in inputs)
-        raise ValueError(f"{name}: inputs must share one float type and one backend, got {names}")
-    if np.dtype(np.float16) in floats and name not in STORAGE:
+    shape = primitive.shape(*[x.shape for x in inputs], **params)
+    backend = inputs[0].backend if inputs else current_backend()
+    floats, needs, framed = None, False, None
+    for x in inputs:  # in one pass, without sets: a step of training comes by here hundreds of times
+        if x.backend is not backend or (floats is not None and x.dtype.kind == "f" and x.dtype != floats):
+            names = ", ".join(f"{x.dtype} on {x.backend.name}" for x in inputs)
+            raise ValueError(f"{name}: inputs must share one float type and one backend, got {names}")
+        floats = x.dtype if x.dtype.kind == "f" else floats
+        needs = needs or x.requires_grad
+        framed = framed or (None if type(x) is Array else x)
+    if floats == FLOAT16 and name not in STORAGE:
         raise ValueError(f"{name}: float16 is for storage alone: cast(x, 'float32') first")
     kind = primitive.dtype or params.get("dtype")
-    dtype = np.dtype(kind) if kind else floats.pop() if floats else inputs[0].dtype
-    backend = inputs[0].backend if inputs else current_backend()
+    dtype = np.dtype(kind) if kind else floats or inputs[0].dtype
     buffer = backend.launch(primitive, [x.buffer for x in inputs], params, shape, dtype)
-    needs = primitive.vjp is not None and any(x.requires_grad for x in inputs)
+    needs = needs and primitive.vjp is not None
     out = Array(backend, buffer, shape, dtype, None, needs)
     if needs:
         out.node = Node(name, inputs, params)
         out.half = _half(out) if _halved.get() else None
-    for x in inputs:
-        if type(x) is not Array:  # a tensor with a frame decides what its result carries
-            return x._wrap(name, out, inputs, params)
-    return out
+    # a tensor with a frame decides what its result carries
+    return out if framed is None else framed._wrap(name, out, inputs, params)
 
 
 @contextmanager

@@ -33,11 +33,6 @@ def clip_by_norm(grads: Arrays, limit: float) -> tuple[dict[str, Array], Array]:
     return {k: g * scale for k, g in grads.items()}, norm
 
 
-def decayed(parameters: Arrays, by: float) -> dict[str, Array]:
-    """Every matrix a share smaller: decoupled weight decay, taken before a step (Loshchilov & Hutter 2019)."""
-    return {k: p * (1 - by) if p.ndim == 2 else p for k, p in parameters.items()}
-
-
 class Optimiser(Protocol):
     """What turns gradients into new parameters."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,6 +69,11 @@ def _add(name: str, shape: ShapeRule, vjp: Vjp | None = None, *, elementwise: bo
 
 
 def _broadcast(*shapes: Shape, **_: Any) -> Shape:
+    return shapes[0] if shapes.count(shapes[0]) == len(shapes) else _joined(shapes)
+
+
+@lru_cache(4096)
+def _joined(shapes: tuple[Shape, ...]) -> Shape:
     return tuple(np.broadcast_shapes(*shapes))
 
 

@@ -133,3 +133,9 @@ def current_session() -> Session:
     if not stack:
         raise NothingObservedError("no session is open: write `with st.zspace.session() as s:` around this")
     return stack[-1]
+
+
+def current_frame() -> ZFrame:
+    """The frame of the innermost session of this context; octaves where there is none."""
+    stack = _stack.get()
+    return stack[-1].frame if stack else ZFrame.octaves()

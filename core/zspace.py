@@ -1,4 +1,4 @@
-"""`st.zspace`: sessions, fields and pictures of them, in the predecessor's notation."""
+"""`st.zspace`: sessions, fields, pictures of them and power series, in the predecessor's notation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from numpy.typing import ArrayLike
 
 from core.field import Field
 from core.frame import ZFrame
+from core.series import (
+    zspace_eval,
+    zspace_eval_stable,
+    zspace_eval_with_derivative,
+    zspace_eval_with_derivative_stable,
+)
 from core.session import Session, current_session
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+__all__ = [
+    "render_atlas", "sample_field", "session", "zspace_eval", "zspace_eval_stable", "zspace_eval_with_derivative",
+    "zspace_eval_with_derivative_stable",
+]
 
 
 def session(frame: ZFrame | None = None, backend: str | None = None, capacity: int = 256) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +47,28 @@ class ZTensor(Array):
     def detach(self) -> ZTensor:
         """The same values with the same frame, cut from the tape."""
         return ZTensor(super().detach(), self.frame)
+
+    def hyperbolic_distance(self, other: ZTensor, curvature: float) -> float:
+        """The predecessor's distance between two arrays of points, all coordinates taken together.
+
+        2 arcosh(1 + sum (p - q)^2 / sqrt(max(sum (1 - p^2) (1 - q^2), 1e-6))) with p and q divided by sqrt(-curvature).
+        It is symmetric and 0 for equal arrays, but no geodesic's length: `core.nn.hyperbolic.distance` is.
+
+        Raises
+        ------
+        ValueError
+            A curvature that is not finite and below 0.
+        RuntimeError
+            Unequal shapes.
+        """
+        if not -math.inf < curvature < 0:
+            raise ValueError(f"curvature is {curvature}: it must be finite and below 0, such as -1")
+        if self.shape != other.shape:
+            raise RuntimeError(f"distance between shapes {self.shape} and {other.shape}: they must be equal")
+        p, q = (np.asarray(x.numpy(), np.float64) / math.sqrt(-curvature) for x in (self, other))
+        inside = max(float(((1 - p * p) * (1 - q * q)).sum()), 1e-6)
+        apart = float(np.square(p - q).sum()) / math.sqrt(inside)
+        return 4 * math.asinh(math.sqrt(apart / 2))  # 2 arcosh(1 + apart), exact for close points too
 
     def _wrap(self, name: str, out: Array, inputs: tuple[Array, ...], params: dict[str, Any]) -> Array:
         frames = {x.frame for x in inputs if isinstance(x, ZTensor)}

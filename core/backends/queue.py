@@ -134,8 +134,8 @@ class LaunchQueue:
         """Start on the device's time axis and device seconds between two marks, for each pair; waits for the device."""
         return [(begin, end - begin) for begin, end in pairs]
 
-    def fastest(self, launch: Launch, source: str, variants: Sequence[Variant], run: Callable[[Variant], object]
-                ) -> Variant:
+    def fastest(self, launch: Launch, source: str, variants: Sequence[Variant], run: Callable[[Variant], object],
+                sizes: Shape = ()) -> Variant:
         """The variant of a launch's kernel that is fastest on this device, measured where it is not known yet.
 
         Parameters
@@ -146,10 +146,12 @@ class LaunchQueue:
             They differ in no bit of the result. The first serves small launches, which are not worth measuring.
         run : callable
             ``run(variant)`` launches it.
+        sizes : tuple of int
+            What the choice depends on besides the result's shape.
         """
         if math.prod(launch.shape) < TUNED_FROM:
             return variants[0]
-        of = key(launch.primitive.name, digest(source), *self._device, launch.dtype.name, launch.shape)
+        of = key(launch.primitive.name, digest(source), *self._device, launch.dtype.name, (*launch.shape, *sizes))
 
         def measure(variant: Variant) -> float:
             once = self.seconds(lambda: run(variant))

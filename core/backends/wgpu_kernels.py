@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from core import kernels
 from core.backends.wgpu_pool import View
 from core.errors import BackendError
 from core.primitives import Shape
@@ -26,7 +27,8 @@ COLUMN = 1024  # values of a part of a long column
 ROW = 16384  # values of a part of a long row
 SHORT_ROW = 1024  # up to here 32 invocations add up a row, above it 256
 SLICES = 8  # invocations that add up a column at most
-TILE = 64  # rows and columns of a product that a workgroup makes
+SIDES = (8, 16)  # a product's workgroup has so many invocations along each edge, of 8 rows and 8 columns each
+TILE = 64  # rows and columns by which a sum over k is cut into parts, whichever side is chosen
 PART = 256  # values of k that a workgroup passes over, where tiles are few
 MARKED = 1024  # indices that scatter.wgsl marks at once
 BUSY = 512  # workgroups that keep a large device busy
@@ -181,13 +183,18 @@ def _matmul(backend: WgpuBackend, launch: Launch, x: View, y: View) -> View:
     batches = math.prod(lead)
     x_all, y_all = x.broadcast((*lead, m, k)), y.broadcast((*lead, k, n))
     sizes, (xs, ys) = collapse(lead, x_all.strides[:-2], y_all.strides[:-2])
-    columns, rows = -(-n // TILE), -(-m // TILE)
-    parts = max(1, min(-(-k // PART), BUSY // (columns * rows * batches)))
+    tiles = -(-n // TILE) * -(-m // TILE)
+    parts = max(1, min(-(-k // PART), BUSY // (tiles * batches)))
     part = -(-k // parts)
     out = backend.empty((batches, parts, m, n) if parts > 1 else shape)
     uniforms = [m, n, k, part, parts, x.offset, y.offset, *x_all.strides[-2:], *y_all.strides[-2:], 0,
                 *fitted("matmul", sizes, 4, 1), *fitted("matmul", xs, 4, 0), *fitted("matmul", ys, 4, 0)]
-    backend.dispatch("matmul", uniforms, [x.storage, y.storage], [out], (columns, rows, batches * parts))
+
+    def run(side: int) -> None:
+        backend.dispatch("matmul", uniforms, [x.storage, y.storage], [out],
+                         (-(-n // (8 * side)), -(-m // (8 * side)), batches * parts), constants={"side": side})
+
+    run(backend.fastest(launch, kernels.source("matmul"), SIDES, run, (k,)))
     return out if parts == 1 else fold(backend, out, (1,), shape)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from core.errors import BackendError
 from core.primitives import Shape
 
+FADE = 0.9  # what a flush leaves of the memory of what earlier ones needed
 SMALLEST = 256  # bytes of a buffer, and the largest alignment of a binding that WebGPU allows a device to ask for
 
 
@@ -44,7 +45,7 @@ class Pool:
         self.returned: list[tuple[int, int]] = []
         self._buffers: dict[int, Any] = {}  # all: the collector may drop a storage, but not its buffer with it
         self._free: dict[int, list[int]] = {}  # keys by size
-        self._made = self._total = self._kept = self._peak = 0
+        self._made = self._total = self._kept = self._peak = self._needed = 0
 
     def take(self, nbytes: int) -> Storage:
         """A storage of at least so many bytes, with whatever values; the caller holds the backend's lock."""
@@ -62,12 +63,20 @@ class Pool:
             self._buffers[key] = self.make(size)
             self._made += 1
             self._total += size
-        self._peak = max(self._peak, self._total - self._kept)
+        self._needed = max(self._needed, self._total - self._kept)
+        self._peak = max(self._peak, self._needed)
         return Storage(self, size, key, self._buffers[key])
 
     def trim(self, most: int) -> bool:
-        """Forget every free buffer where they are more than so many bytes; nothing encoded may wait for them."""
+        """After a flush, with nothing encoded: forget every free buffer where they are more than so many bytes.
+
+        They may be more where the last flushes used more: a step of training that does not fit into `most` would make
+        all its buffers anew each time, which takes a device longer than the step.
+        """
         self._collect()
+        used = self._total - self._kept
+        most = max(most, self._needed + self._needed // 4 - used)  # a quarter, where free ones are of the wrong size
+        self._needed = max(used, int(FADE * self._needed))
         if self._kept <= most:
             return False
         self._total -= self._kept

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import mul
 from typing import Any
+
+import numpy as np
 
 from core.inference.names import GRADIENT, PRIMARY
 from core.inference.partials import Observed, Partial, ZSpacePartialBundle, merged, observed
 from core.inference.posterior import ALPHA, LONGEST, decode_zspace_embedding
 from core.inference.projection import SMOOTHING, ZSpaceInference, apply_observed, checked_smoothing
+from core.inference.rows import SAME, blend_rows, shares
 from core.inference.telemetry import Merged, Telemetry, frame_of, merge, receipt
 
 KIND = "spiraltorch.zspace_partial_fusion"
@@ -19,56 +23,38 @@ CONTRACT = KIND + ".v3"
 CYCLE_BASIS = "spiraltorch.zspace.canonical_metric_cycle.v1"
 CYCLE_FORMULA = "g_i=m_(i mod 5),m=[speed,memory,stability,frac,drs]"
 ALIGNMENTS = ("strict", "pad_zero")
-SAME = 1e-12  # relative: what rounding may add to half of the weight
 Partials = Sequence[Partial | None]
 Telemetries = Telemetry | Sequence[Telemetry | None]
-Columns = Iterable[Sequence[float]]
 
 
-def shares(weights: Sequence[float]) -> list[float]:
-    """Weights over their sum, by way of the largest, so that the sum does not overflow."""
-    top = max(weights)
-    scaled = [w / top for w in weights]
-    total = math.fsum(scaled)
-    return [w / total for w in scaled]
-
-
-def _mean(columns: Columns, weights: Sequence[float]) -> list[float]:
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
     half = [share / 2 for share in shares(weights)]  # rounding must not carry the largest floats beyond the floats
-    return [min(max(2 * math.fsum(map(mul, column, half)), min(column)), max(column)) for column in columns]
+    return min(max(2 * math.fsum(map(mul, values, half)), min(values)), max(values))
 
 
-def _sum(columns: Columns, weights: Sequence[float]) -> list[float]:
+def _sum(values: Sequence[float], weights: Sequence[float]) -> float:
     """Without the rounding of partial sums (Shewchuk 1997); NaN where the result is none."""
-    def total(column: Sequence[float]) -> float:
-        try:
-            return math.fsum(map(mul, column, weights))
-        except (OverflowError, ValueError):  # beyond the floats, or infinities of both signs
-            return math.nan
-    return [total(column) for column in columns]
+    try:
+        return math.fsum(map(mul, values, weights))
+    except (OverflowError, ValueError):  # beyond the floats, or infinities of both signs
+        return math.nan
 
 
-def _median(columns: Columns, weights: Sequence[float]) -> list[float]:
+def _median(values: Sequence[float], weights: Sequence[float]) -> float:
     """The value at half of the weight, or the middle between its neighbours where a half ends exactly."""
-    part = shares(weights)
-
-    def middle(column: Sequence[float]) -> float:
-        below, ordered = 0.0, sorted(zip(column, part, strict=True))
-        for i, (value, share) in enumerate(ordered):
-            below += share
-            if abs(below - 0.5) <= SAME and i + 1 < len(ordered):
-                both = value + ordered[i + 1][0]
-                return both / 2 if math.isfinite(both) else value / 2 + ordered[i + 1][0] / 2
-            if below > 0.5:
-                return value
-        return ordered[-1][0]
-    return [middle(column) for column in columns]
+    below, ordered = 0.0, sorted(zip(values, shares(weights), strict=True))
+    for (value, share), (following, _) in pairwise(ordered):
+        below += share
+        if abs(below - 0.5) <= SAME:
+            return value / 2 + following / 2
+        if below > 0.5:
+            return value
+    return ordered[-1][0]
 
 
-STRATEGIES: dict[str, Callable[[Columns, Sequence[float]], list[float]]] = {
-    "mean": _mean, "last": lambda columns, _: [column[-1] for column in columns],
-    "max": lambda columns, _: [max(column) for column in columns],
-    "min": lambda columns, _: [min(column) for column in columns], "median": _median, "sum": _sum,
+STRATEGIES: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {  # of one metric; rows.py has arrays'
+    "mean": _mean, "last": lambda values, _: values[-1], "max": lambda values, _: max(values),
+    "min": lambda values, _: min(values), "median": _median, "sum": _sum,
 }
 
 
@@ -133,7 +119,7 @@ def fuse(partials: Partials, weights: Sequence[float] | None, strategy: str, gra
             values.append(value)
             its.append(given[i])
     reduce = STRATEGIES[strategy]
-    fused = {name: reduce((values,), its)[0] for name, (values, its) in sorted(spoken.items())}
+    fused = {name: reduce(values, its) for name, (values, its) in sorted(spoken.items())}
     for name, value in fused.items():
         if not math.isfinite(value):
             raise ValueError(f"the metric {name!r} fused by {strategy} is beyond the floats: scale it or its weights")
@@ -161,11 +147,12 @@ def _fuse_gradients(active: list[tuple[int, Observed]], weights: Sequence[float]
             raise ValueError(f"the gradient of partial {i} has {len(gradient)} values, that of partial {first} "
                              f"{len(start)}: make them equal, or pass gradient_alignment='pad_zero'")
     longest = max(len(gradient) for _, gradient, _ in vectors)
-    columns = zip(*((*gradient, *(0.0,) * (longest - len(gradient))) for _, gradient, _ in vectors), strict=True)
-    fused = STRATEGIES[strategy](columns, [weights[i] for i, _, _ in vectors])
-    if not all(map(math.isfinite, fused)):
+    rows = [np.array((*gradient, *(0.0,) * (longest - len(gradient)))) for _, gradient, _ in vectors]
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        fused = blend_rows(rows, [weights[i] for i, _, _ in vectors], strategy)
+    if not np.isfinite(fused).all():
         raise ValueError(f"the gradient fused by {strategy} is beyond the floats: scale it or its weights")
-    return tuple(fused), basis
+    return tuple(fused.tolist()), basis
 
 
 def _cycle(metrics: Mapping[str, float], dimension: int) -> tuple[float, ...]:

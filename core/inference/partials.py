@@ -200,10 +200,6 @@ def split(metrics: Mapping[str, Any], basis: str | None) -> Observed:
     spelt: dict[str, str] = {}
     for key, value in metrics.items():
         if key == BASIS:
-            if value is not None and basis not in (None, value):
-                raise ValueError(f"the gradient_basis {value!r} embedded in the metrics and the {basis!r} given "
-                                 "disagree: name one")
-            basis = basis if value is None else value
             continue
         name = canonical(key)
         if name in spelt:
@@ -213,7 +209,16 @@ def split(metrics: Mapping[str, Any], basis: str | None) -> Observed:
             gradient = numbers(key, value)
         else:
             scalars[name] = value if type(value) is float and value - value == 0 else number(key, value)
-    return scalars, gradient, basis
+    return scalars, gradient, one_basis(metrics, basis)
+
+
+def one_basis(metrics: Mapping[str, Any], basis: str | None) -> str | None:
+    """The basis embedded in the metrics, or the one given beside them."""
+    embedded = metrics.get(BASIS)
+    if embedded is not None and basis not in (None, embedded):
+        raise ValueError(f"the gradient_basis {embedded!r} among the metrics and the {basis!r} given beside disagree: "
+                         "name one")
+    return embedded if basis is None else basis
 
 
 def number(name: str, value: Any) -> float:

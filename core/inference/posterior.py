@@ -111,7 +111,7 @@ def checked_latent(z: ArrayLike) -> Vector:
     if x.dtype.kind not in "fiub":
         raise ValueError(f"the latent holds {x.dtype}: give real numbers")
     x = x.astype(np.float64)
-    if not math.isfinite(x @ x):
+    if not math.isfinite(np.vdot(x, x)):  # which, unlike @, overflows quietly
         bad = np.flatnonzero(~np.isfinite(x))
         raise ValueError(f"the latent's value {bad[0]} is {x[bad[0]]}: remove what is not finite" if len(bad) else
                          f"the latent reaches {np.abs(x).max():g}: the sum of its squares overflows, scale it down")
@@ -123,7 +123,7 @@ def decode(x: Vector, alpha: float) -> ZSpaceDecoded:
     n = len(x)
     motion, bend, powers, gradient = (_short if n <= SHORT else _long)(x)
     total, high, moment, lifted = (spectral_sums(n, alpha) @ powers).tolist()
-    energy = float(x @ x)
+    energy = float(x.dot(x))
     speed = math.tanh(motion + math.sqrt(energy) / (4 * n))
     memory = math.tanh(float(x.sum()) / n + energy / (4 * n))
     stability = math.tanh(1.5 * (1 / (1 + bend) + 1 / (1 + motion)) - 1)

@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.inference.names import GRADIENT, canonical
 from core.inference.partials import MEASURED, ZMetrics, ZSpacePartialBundle, number, numbers
-from core.inference.posterior import LATENT_BASIS
+from core.inference.posterior import LATENT_BASIS, LONGEST
 from core.inference.projection import ZSpaceInference, infer_from_partial
 from core.inference.telemetry import ZSpaceTelemetryFrame, flatten, merge
 from core.inference.topos import PREFIX, read_topos
-from core.zmetrics import LONGEST
 
 CONTRACT = "spiraltorch.zspace_meta_optimizer.v2"  # of a state: both sides read each other's
 PROJECTIONS = ("tile_or_truncate", "exact")

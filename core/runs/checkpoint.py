@@ -106,7 +106,7 @@ def save_initial(folder: RunFolder, parameters: Mapping[str, NDArray[Any]]) -> N
     write_atomic(folder.initial, _encode(0, {f"p.{k}": v for k, v in parameters.items()}, {}), kind="initial")
 
 
-def load_initial(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
+def load_initial(folder: RunFolder) -> dict[str, NDArray[Any]] | None:
     """The parameters that a run begins with, None where run.json says that they come from the seed.
 
     Raises
@@ -114,6 +114,7 @@ def load_initial(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, NDAr
     RunError
         They are not there, or not those that run.json tells the digest of.
     """
+    record = folder.read_config()
     if "initial" not in record:
         return None
     parameters = parameters_of(load_checkpoint(folder.initial)[0])

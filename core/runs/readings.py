@@ -10,7 +10,6 @@ import math
 import resource
 import sys
 import time
-from dataclasses import asdict
 
 import numpy as np
 
@@ -22,12 +21,12 @@ from core.evaluate import BATCH, evaluate, losses
 from core.field import measure_field
 from core.frame import ZFrame
 from core.generate import generate
+from core.inference.posterior import LONGEST, decode_zspace_embedding
 from core.nn.model import Model, Parameters
 from core.roundtable import classify_roundtable
 from core.runs.config import RunConfig
 from core.runs.events import Row
 from core.runs.store import RunFolder, write_atomic
-from core.zmetrics import LONGEST, read_z
 
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 SAMPLE_LENGTH = 240
@@ -46,8 +45,7 @@ def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list
         found["bands"][kind] = (power / max(power.sum(), np.finfo(float).tiny)).tolist()
         found[f"{kind}_power"] = float(power.sum())
     # a series in time, so that its differences and its spectrum mean something
-    reading = asdict(read_z(signals["state"].mean((0, 2))[:LONGEST]))
-    found["z"] = {name: reading[name] for name in ("speed", "memory", "stability", "frac", "drs")}
+    found["z"] = dict(decode_zspace_embedding(signals["state"].mean((0, 2))[:LONGEST]).metrics)
     lanes = gradient.numpy()[:PROBE_SEQUENCES].mean(0).ravel()
     above, here, beneath = classify_roundtable(lanes).energy(lanes)
     found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array import asarray
 from core.atlas import Chart, ZAtlas
 from core.backends import open_backend, use_backend
 from core.errors import PatchError, RunError
 from core.frame import ZFrame
-from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm, decayed
+from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm
+from core.packing import Packing
 from core.random import Philox
 from core.runs import readings
 from core.runs.checkpoint import (
@@ -140,12 +140,14 @@ class Trainer:
     def _load(self, path: Path | None) -> tuple[dict[str, NDArray[Any]], Row | None]:
         """Parameters and the optimiser's state from a checkpoint, or from the start; what else it holds."""
         arrays, meta = load_checkpoint(path) if path else ({}, None)
-        values = parameters_of(arrays) if path else (
-            load_initial(self.folder, self.folder.read_config()) or self.model.initial_parameters(self.config.seed))
-        # in one order wherever they come from: the gradient's norm is summed in it
-        self.parameters = {k: asarray(values[k], requires_grad=True) for k in sorted(values)}
-        self.state = ({k: asarray(v) for k, v in arrays.items() if k != "fold" and not k.startswith("p.")} if path
-                      else self.optimiser.start(self.parameters))
+        values = (parameters_of(arrays) if path else
+                  load_initial(self.folder) or self.model.initial_parameters(self.config.seed))
+        # points of the ball stay apart: their updates and their constraint are their own
+        self.packing = Packing({k: v.shape for k, v in values.items()}, {"embedding"} if self.config.curvature else ())
+        self.packed = self.packing.put(values)
+        self.parameters = self.packing.unpack(self.packed)
+        self.state = (self.packing.put_state({k: v for k, v in arrays.items() if k != "fold" and k[:2] != "p."})
+                      if path else self.optimiser.start(self.packed))
         return arrays, meta
 
     def _checkpoint(self) -> None:
@@ -156,8 +158,8 @@ class Trainer:
             return
         for journal in (self.metrics.journal, self.applied.journal, self.inputs.journal):
             journal.sync()
-        arrays = {f"p.{k}": v.numpy() for k, v in self.parameters.items()}
-        arrays |= {k: v.numpy() for k, v in self.state.items()} | {"fold": self.fold}
+        arrays = {f"p.{k}": v for k, v in self.packing.read(self.packed).items()}
+        arrays |= self.packing.read_state(self.state) | {"fold": self.fold}
         meta = {"step": self.step, "rate_scale": self.rate_scale, "scheduler": self.scheduler.state(),
                 "rollbacks": self.rollbacks, "best": self.best, "ended": self.ended, "good": self.good,
                 "twin_good": self.twin_good}
@@ -271,12 +273,13 @@ class Trainer:
         self.backend.memory.restart()
         loss, grads, seen = loss_and_gradients(self.model, self.parameters, tokens, self.config, self.frame,
                                                gains(self.fold), n, look)
-        clipped, norm = clip_by_norm(grads, self.config.clip)
+        clipped, norm = clip_by_norm(self.packing.pack(grads), self.config.clip)
         del grads  # what is held here lives until the queue has run
         rate = self.schedule.rate(self.step) * self.rate_scale * 0.5**self.rollbacks
-        before = decayed(self.parameters, rate * self.config.decay) if self.config.decay else self.parameters
-        parameters, state = self.optimiser.step(before, clipped, self.state, rate, n)
-        parameters = self.model.constrain(parameters)
+        before = self.packing.decayed(self.packed, rate * self.config.decay) if self.config.decay else self.packed
+        packed, state = self.optimiser.step(before, clipped, self.state, rate, n)
+        packed = self.model.constrain(packed)
+        parameters = self.packing.unpack(packed)
         del before, clipped
         self.backend.flush()
         value = float(loss)
@@ -284,7 +287,7 @@ class Trainer:
             if not math.isfinite(number):
                 self._roll_back(n, f"the {name} became {number}")
                 return
-        self.parameters, self.state = parameters, state
+        self.packed, self.parameters, self.state = packed, parameters, state
         self.step, self.loss = n, value
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
                     "gradient_norm": float(norm), "rate": rate}
@@ -297,8 +300,8 @@ class Trainer:
                 self.atlas.append(chart)
                 self._show(chart)
         if n % self.config.digest_every == 0 or n == self.config.steps:
-            row["digest"] = {"parameters": digest({k: v.numpy() for k, v in self.parameters.items()}),
-                             "optimiser": digest({k: v.numpy() for k, v in self.state.items()})}
+            row["digest"] = {"parameters": digest(self.packing.read(self.packed)),
+                             "optimiser": digest(self.packing.read_state(self.state))}
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
                            "characters_per_second": tokens[:, 1:].size / seconds, **readings.memory(self.backend),
@@ -309,7 +312,7 @@ class Trainer:
         """What is due after a step: validation, a sample, a checkpoint."""
         n, c = self.step, self.config
         keep = n % c.checkpoint_every == 0
-        if keep and not all(np.isfinite(p.numpy()).all() for p in self.parameters.values()):
+        if keep and not all(np.isfinite(p.numpy()).all() for p in self.packed.values()):
             self._roll_back(n, "a parameter stopped being finite")
         if keep and self.loss <= GUESSING * math.log(len(self.corpus.vocabulary)):
             self.good = n
@@ -378,7 +381,7 @@ class Trainer:
         if math.isfinite(row["bits"]) and (self.best is None or row["bits"] < self.best[1]):
             self.best = self.step, row["bits"]
             if self.step:
-                save_best(self.folder, self.step, {f"p.{k}": v.numpy() for k, v in self.parameters.items()},
+                save_best(self.folder, self.step, {f"p.{k}": v for k, v in self.packing.read(self.packed).items()},
                           {"step": self.step, "bits": row["bits"]})
         since = self.best[0] if self.best else 0
         worse = (self.step - since) // self.config.evaluate_every

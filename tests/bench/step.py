@@ -24,6 +24,7 @@ from core.functions import cross_entropy
 from core.nn.model import Config
 from core.nn.rnn import TAPS, Rnn
 from core.optim import Adam, clip_by_norm
+from core.packing import Packing
 
 VOCABULARY = 96
 Answer = dict[str, Any]
@@ -46,8 +47,11 @@ def ours(ask: Answer) -> Answer:
     model = Rnn(Config(ask["vocabulary"], ask["width"], ask["hidden"], ask["layers"]))
     backend, optimiser, rng = open_backend(ask["backend"], threads=ask["threads"]), Adam(), np.random.default_rng(0)
     with use_backend(backend):
-        p: Any = {k: asarray(v, requires_grad=True) for k, v in sorted(model.initial_parameters(0).items())}
-        moments = optimiser.start(p)
+        values = model.initial_parameters(0)
+        packing = Packing({k: v.shape for k, v in values.items()})
+        packed: Any = packing.put(values)
+        p: Any = packing.unpack(packed)
+        moments = optimiser.start(packed)
 
         def gradients(batch: int, window: int) -> tuple[Any, dict[str, Any]]:
             tokens = rng.integers(0, ask["vocabulary"], (batch, window + 1)).astype(np.int32)
@@ -56,11 +60,12 @@ def ours(ask: Answer) -> Answer:
             return loss.detach(), dict(zip(p, grad(loss, list(p.values())), strict=True))
 
         def step(batch: int, window: int) -> float:
-            nonlocal p, moments
+            nonlocal p, packed, moments
             began = time.perf_counter()
             loss, grads = gradients(batch, window)
-            grads, _ = clip_by_norm(grads, 1.0)
-            p, moments = optimiser.step(p, grads, moments, 1e-3, 1)
+            grads, _ = clip_by_norm(packing.pack(grads), 1.0)
+            packed, moments = optimiser.step(packed, grads, moments, 1e-3, 1)
+            p = packing.unpack(packed)
             del grads
             backend.flush()
             assert np.isfinite(float(loss))

@@ -70,8 +70,8 @@ def resident(name):
 
 
 model = Model().to(device)
-run = torch.compile(model) if device.type == "cuda" else model
-optimiser = torch.optim.Adam(model.parameters(), 1e-3, betas=(0.9, 0.95))
+run = torch.compile(model, dynamic=False) if device.type == "cuda" else model
+optimiser = torch.optim.Adam(model.parameters(), 1e-3, betas=(0.9, 0.95), fused=device.type == "cuda")
 
 
 def step(batch, window):

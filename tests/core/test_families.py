@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.array import Array, asarray, grad
-from core.backends import use_backend
+from core.backends import open_backend, use_backend
 from core.frame import ZFrame
 from core.functions import cross_entropy
 from core.nn.families import FAMILIES, PRESETS, build
@@ -147,14 +147,14 @@ def test_it_overfits_one_batch(family: str) -> None:
     assert float(loss) < 0.05
 
 
-def test_wgpu_takes_the_same_step_as_the_cpu(model: Model) -> None:
+def test_a_gpu_takes_the_same_step_as_the_cpu(model: Model, pytestconfig: pytest.Config) -> None:
     def step() -> list[NDArray[np.float32]]:
         p = parameters(model, np.float32)
         loss = loss_of(model, p)
         return [loss.numpy(), *(g.numpy() for g in grad(loss, list(p.values())))]
 
     want = step()
-    with use_backend(wgpu_here()):
+    with use_backend(open_backend("cuda") if pytestconfig.getoption("backend") == "cuda" else wgpu_here()):
         found = step()
     for a, b in zip(want, found, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(a).max())

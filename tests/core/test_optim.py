@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from core.array import asarray, grad
 from core.backends import open_backend, use_backend
 from core.functions import log
-from core.optim import OPTIMISERS, SHAPES, Adam, Hypergrad, Realgrad, Schedule, clip_by_norm, decayed
+from core.optim import OPTIMISERS, SHAPES, Adam, Hypergrad, Realgrad, Schedule, clip_by_norm
+from core.packing import Packing
 from tests.core.here import wgpu_here
 
 
@@ -224,8 +225,10 @@ def test_wgpu_takes_the_steps_of_the_cpu(name: str) -> None:
 def test_decay_shrinks_matrices_before_the_step_as_adamw_does() -> None:
     rng = np.random.default_rng(0)
     p, g = ({"w": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)} for _ in range(2))
-    arrays, grads = ({k: asarray(v) for k, v in values.items()} for values in (p, g))
-    new, _ = Adam().step(decayed(arrays, 0.01 * 0.1), grads, Adam().start(arrays), 0.01, 1)
+    packing = Packing({k: v.shape for k, v in p.items()})
+    arrays, grads = packing.put(p), packing.put(g)
+    packed, _ = Adam().step(packing.decayed(arrays, 0.01 * 0.1), grads, Adam().start(arrays), 0.01, 1)
+    new = packing.read(packed)
     for k in p:  # the first step of Adam is the rate times the sign
         kept = p[k] * (1 - 0.01 * 0.1) if k == "w" else p[k]
-        np.testing.assert_allclose(new[k].numpy(), kept - 0.01 * np.sign(g[k]), atol=1e-6)
+        np.testing.assert_allclose(new[k], kept - 0.01 * np.sign(g[k]), atol=1e-6)

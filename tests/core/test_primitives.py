@@ -59,29 +59,43 @@ def test_every_primitive_has_cases_a_reference_and_a_kernel(backend: Backend) ->
     assert all(p.order == "fixed" for p in PRIMITIVES.values())
 
 
-@pytest.mark.parametrize("name", ["linear_recurrence", "complex_recurrence"])
+VARIED = {
+    "linear_recurrence": Case(((3, 301, 41), (3, 301, 41), (3, 41)), {"reverse": False}, np.tanh),
+    "complex_recurrence": Case(((2, 301, 17, 2), (2, 301, 17, 2), (2, 17, 2)), {"reverse": False}, np.tanh),
+    "matmul": Case(((3, 131, 150), (3, 150, 197)), {"ta": False, "tb": False}),
+}
+VARIANTS = {("cuda", "linear_recurrence"): "core.backends.cuda_kernels.TILES",
+            ("cuda", "complex_recurrence"): "core.backends.cuda_kernels.TILES",
+            ("wgpu", "linear_recurrence"): "core.backends.wgpu_signal.LANES",
+            ("wgpu", "complex_recurrence"): "core.backends.wgpu_signal.LANES",
+            ("wgpu", "matmul"): "core.backends.wgpu_kernels.SIDES"}
+
+
+@pytest.mark.parametrize("name", VARIED)
 def test_variants_of_a_kernel_differ_in_no_bit_and_one_is_chosen(backend: Backend, name: str,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    if backend.name == "cpu":
-        pytest.skip("its kernels have one variant each")
-    case = Case(((3, 301, 41), (3, 301, 41), (3, 41)) if name[0] == "l" else
-                ((2, 301, 17, 2), (2, 301, 17, 2), (2, 17, 2)), {"reverse": False}, np.tanh)
-    values = put(case.draw(1), np.float32, backend)
+    if (backend.name, name) not in VARIANTS:
+        pytest.skip("it has one variant there")
+    case = VARIED[name]
+    drawn = case.draw(1)
+    values = put(drawn, np.float32, backend)
     seen: dict[Any, NDArray[Any]] = {}
 
     def take_each(of: Any, variants: Any, measure: Any) -> Any:
         return next(v for v in variants if v not in seen)
 
     monkeypatch.setattr(queue, "TUNED_FROM", 1)
-    variants = {"cuda": "core.backends.cuda_kernels.TILES", "wgpu": "core.backends.wgpu_signal.LANES"}[backend.name]
-    module, held = variants.rsplit(".", 1)
+    module, held = VARIANTS[backend.name, name].rsplit(".", 1)
     for variant in getattr(importlib.import_module(module), held):
         with monkeypatch.context() as patch:
             patch.setattr(queue, "tuned", take_each)
             seen[variant] = apply(name, *values, **case.params).numpy()
     assert len({x.tobytes() for x in seen.values()}) == 1
-    assert apply(name, *values, **case.params).numpy().tobytes() in {x.tobytes() for x in seen.values()}
+    found = apply(name, *values, **case.params).numpy()
+    assert found.tobytes() in {x.tobytes() for x in seen.values()}
     assert any(kernel.startswith(name) for kernel in chosen())
+    want = np.asarray(reference.REFERENCE[name](*drawn, **case.params))
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)

@@ -12,6 +12,7 @@ import pytest
 from core import reference
 from core.array import Array, apply, asarray
 from core.backends import open_backend
+from core.backends.wgpu_pool import Pool
 from core.errors import BackendError
 from tests.core.here import wgpu_here
 
@@ -179,6 +180,39 @@ def test_freed_storage_is_used_again(backend: Any) -> None:
     after = backend.residency()
     assert after["kept"] >= 400_000
     assert after["peak"] >= after["in_use"] + 400_000
+
+
+def test_a_step_that_needs_more_than_is_kept_meets_its_buffers_again() -> None:
+    made: list[int] = []
+    pool = Pool(lambda nbytes: made.append(nbytes) or len(made), 1 << 30)  # type: ignore[func-returns-value]
+
+    def flush(sizes: list[int]) -> bool:
+        held = [pool.take(n) for n in sizes]
+        del held
+        return pool.trim(1000)
+
+    for _ in range(5):
+        assert not flush([4096] * 8 + [512])
+    assert len(made) == 9
+    assert any(flush([512]) for _ in range(60))  # the need fades where it does not come again
+    assert pool.residency()["kept"] <= 1000
+
+
+def test_timing_within_a_timed_run_leaves_it_its_own(backend: Any) -> None:
+    if "timestamp-query" not in backend.device.features:
+        pytest.skip("the device has no timestamps")
+    inner: list[float] = []
+
+    def run() -> None:
+        kept = ones(backend, 256) * 2.0
+        backend.flush()
+        inner.append(backend.seconds(lambda: (ones(backend, 1 << 22) * 3.0).numpy()))
+        kept = kept * 2.0
+        backend.flush()
+
+    outer = backend.seconds(run)
+    assert outer > 0
+    assert inner[0] > 0
 
 
 def test_an_upload_never_touches_what_is_not_run_yet(backend: Any) -> None:

@@ -26,7 +26,7 @@ from core.runs.replay import replay
 from core.runs.store import RunFolder, write_atomic
 from core.runs.trainer import Trainer
 from core.scheduler import Patch, Scheduler
-from tests.core.test_zmetrics import slow as slow_reading
+from tests.core.test_inference_posterior import slow as slow_reading
 from tests.serving import folded
 
 Make = Callable[..., RunFolder]
@@ -115,7 +115,7 @@ def test_the_z_metrics_are_those_of_the_tapped_activation_in_time(make_run: Make
     tapped, row = seen[at - 1].numpy(), seen[at]
     series = [math.fsum(tapped[:4, t].astype(float).ravel()) / tapped[:4, t].size for t in range(20)]
     want = slow_reading(series, 0.35)
-    assert row["z"] == pytest.approx({k: getattr(want, k) for k in ("speed", "memory", "stability", "frac", "drs")})
+    assert row["z"] == pytest.approx({k: want[k] for k in ("speed", "memory", "stability", "frac", "drs")})
 
 
 def test_first_loss_is_near_that_of_guessing(make_run: Make) -> None:

@@ -360,7 +360,8 @@ def test_no_checkpoint_of_the_rhythm_holds_what_is_not_finite(make_run: Make) ->
     class Overflowing(kind):  # type: ignore[misc, valid-type]
         def step(self, parameters: Any, grads: Any, state: Any, rate: float, count: int) -> Any:
             new, after = step(parameters, grads, state, rate, count)
-            return {**new, "norm": new["norm"] * math.inf} if count == 8 else new, after
+            p = trainer.packing.unpack(new)
+            return trainer.packing.pack({**p, "norm": p["norm"] * math.inf}) if count == 8 else new, after
 
     trainer.optimiser = Overflowing()
     trainer.run()

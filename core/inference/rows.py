@@ -1,0 +1,143 @@
+"""One formula for arrays of NumPy and of the array layer: what differs between them, and blending row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from core import functions as f
+from core.array import Array, apply, asarray
+
+Rows = Any  # NDArray[np.float64] or Array: formulas use what both have
+SAME = 1e-12  # relative: what rounding may add to half of the weight; 1e-6 in float32
+
+
+def _power(x: Rows) -> Rows:
+    """Squares of real and imaginary parts of the spectrum in turn, [2 (D // 2 + 1), N], of x [N, D]."""
+    import scipy.fft  # which keeps `import core` short
+
+    parts = scipy.fft.rfft(x).view(np.float64)
+    return np.square(parts, out=parts).T
+
+
+def _columns(x: Rows) -> Rows:
+    """x [N, D] in columns, with zeros before and after, [D + 2, N]."""
+    out = np.zeros((x.shape[1] + 2, x.shape[0]))
+    out[1:-1] = x.T
+    return out
+
+
+def _softplus(x: Rows) -> Rows:
+    """log(1 + exp(x)); five times as fast as logaddexp."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _layer_power(x: Array) -> Array:
+    parts = f.rfft(x).reshape(x.shape[0], -1).transpose()
+    return parts * parts
+
+
+HOST = SimpleNamespace(
+    tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
+    softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
+    take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
+    where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
+LAYER = SimpleNamespace(
+    tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, absolute=f.absolute, maximum=f.maximum, concat=f.concat, softplus=f.softplus,
+    power=_layer_power, columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)), argsort=f.argsort,
+    take_along=lambda x, index: apply("take_along", x, index), greater=lambda a, b: apply("greater", a, b),
+    where=f.where, put=lambda values, like: asarray(np.asarray(values, like.dtype), backend=like.backend), same=1e-6)
+
+
+def functions_of(x: Rows) -> SimpleNamespace:
+    """The functions for an array."""
+    return LAYER if isinstance(x, Array) else HOST
+
+
+def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, ...]) -> Rows:
+    """Values of a shape (None: any size). Those of the host become float64 and must be finite.
+
+    What lies on a backend is not looked at, which would wait for it: what is not finite makes its row NaN.
+    """
+    x: Rows = values if isinstance(values, Array) else np.asarray(values)
+    if len(x.shape) != len(shape) or any(want not in (None, n) for n, want in zip(x.shape, shape, strict=True)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: give [{wanted}]")
+    if isinstance(x, Array):
+        return x
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{name} holds {x.dtype}: give real numbers")
+    x = x.astype(np.float64)
+    if not math.isfinite(np.vdot(x, x)):
+        at = np.argwhere(~np.isfinite(x))
+        raise ValueError(f"{name} has {x[tuple(at[0])]} at {at[0].tolist()}: remove what is not finite" if len(at) else
+                         f"{name} reaches {np.abs(x).max():g}: the sum of its squares overflows, scale it down")
+    return x
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """Weights over their sum, by way of the largest, so that the sum does not overflow."""
+    top = max(weights)
+    scaled = [w / top for w in weights]
+    total = math.fsum(scaled)
+    return [w / total for w in scaled]
+
+
+def blend_rows(rows: Sequence[Rows], weights: Sequence[float], strategy: str) -> Rows:
+    """K arrays of one shape blended element by element; `core.inference.blend.blend_zspace_partials` has the rules."""
+    return rows[0] if len(rows) == 1 and strategy != "sum" else _BLENDS[strategy](rows, weights)
+
+
+def _least(rows: Sequence[Rows]) -> Rows:
+    return -reduce(functions_of(rows[0]).maximum, [-r for r in rows])
+
+
+def _most(rows: Sequence[Rows]) -> Rows:
+    return reduce(functions_of(rows[0]).maximum, rows)
+
+
+def _mean(rows: Sequence[Rows], weights: Sequence[float]) -> Rows:
+    total = sum(r * share for r, share in zip(rows, shares(weights), strict=True))
+    return _least((_most((total, _least(rows))), _most(rows)))  # rounding stays within the values
+
+
+def _sum(rows: Sequence[Rows], weights: Sequence[float]) -> Rows:
+    """With what each addition loses added at the end (Knuth's two-sum)."""
+    total: Rows = rows[0] * weights[0]
+    lost = total * 0.0
+    for r, w in zip(rows[1:], weights[1:], strict=True):
+        term = r * w
+        after = total + term
+        part = after - total
+        lost = lost + ((total - (after - part)) + (term - part))
+        total = after
+    return total + lost
+
+
+def _median(rows: Sequence[Rows], weights: Sequence[float]) -> Rows:
+    xp, k = functions_of(rows[0]), len(rows)
+    stacked = xp.concat([r.reshape(*r.shape, 1) for r in rows], -1)
+    order = xp.argsort(stacked)
+    values = xp.take_along(stacked, order)
+    part = xp.take_along(stacked * 0.0 + xp.put(shares(weights), stacked), order)
+    below = part @ xp.put(np.triu(np.ones((k, k))), stacked)  # running sums
+
+    step = xp.put(np.eye(k) - np.eye(k, k=1), stacked)  # from the first above a limit on: a one where that begins
+
+    def first_above(limit: float) -> Rows:
+        """The value at which the running sum first exceeds a limit."""
+        return ((xp.greater(below, xp.put(limit, stacked)) @ step) * values).sum(axis=-1)
+
+    return first_above(0.5 - xp.same) * 0.5 + first_above(0.5 + xp.same) * 0.5
+
+
+_BLENDS: dict[str, Callable[[Sequence[Rows], Sequence[float]], Rows]] = {
+    "mean": _mean, "sum": _sum, "median": _median, "last": lambda rows, _: rows[-1],
+    "max": lambda rows, _: _most(rows), "min": lambda rows, _: _least(rows),
+}
