@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.array import Array
-from core.backends.queue import device_in_words
 from core.errors import BackendError
 
 ROW = 1 << 16  # Python numbers that are gathered into one array
@@ -100,6 +99,8 @@ def locate(tensor: Any, name: str = "weights") -> tuple[Any, Any]:
         elif kind in HOST:
             xp, array = np, _on_host(tensor)
         else:
+            from core.backends.queue import device_in_words  # the launch queue loads more than `import core` should
+
             raise BackendError(f"{name} lies on {device_in_words(kind, index)}: move it to the CPU or to a CUDA device")
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, BackendError):
