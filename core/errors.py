@@ -27,3 +27,7 @@ class RunError(ZSpaceError, RuntimeError):
 
 class PatchError(ZSpaceError, ValueError):
     """A painted layer is malformed."""
+
+
+class StateError(ZSpaceError, ValueError):
+    """Weights from elsewhere do not fit the model."""

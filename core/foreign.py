@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.array import Array
-from core.backends.queue import device_in_words
 from core.errors import BackendError
 
 ROW = 1 << 16  # Python numbers that are gathered into one array
@@ -85,7 +84,11 @@ def locate(tensor: Any, name: str = "weights") -> tuple[Any, Any]:
         It lies where nothing here can read, or on a CUDA device and CuPy is not installed.
     ValueError
         Its type is no real number's, or its owner refuses to share it.
+    TypeError
+        It is no tensor.
     """
+    if not _is_tensor(tensor):
+        raise TypeError(f"{name} is {tensor!r:.40}, a {type(tensor).__name__}: give a tensor")
     try:
         if hasattr(tensor, "detach"):  # PyTorch shares no tensor that wants a gradient, and no bfloat16 with NumPy
             tensor = tensor.detach()
@@ -96,6 +99,8 @@ def locate(tensor: Any, name: str = "weights") -> tuple[Any, Any]:
         elif kind in HOST:
             xp, array = np, _on_host(tensor)
         else:
+            from core.backends.queue import device_in_words  # the launch queue loads more than `import core` should
+
             raise BackendError(f"{name} lies on {device_in_words(kind, index)}: move it to the CPU or to a CUDA device")
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, BackendError):

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,9 @@ from core.field import Field, measure_field
 from core.frame import ZFrame
 from core.scheduler import Scheduler
 from core.ztensor import ZTensor
+
+if TYPE_CHECKING:
+    from core.inference.projection import ZSpaceInference
 
 log = logging.getLogger(__name__)
 _stack: ContextVar[tuple[Session, ...]] = ContextVar("zspace_sessions", default=())
@@ -72,6 +75,7 @@ class Session:
         self.atlas = ZAtlas(capacity)
         self.telemetry = TelemetryBus()
         self.scheduler = Scheduler({"atlas": (self.frame.bands, self.frame.sheets)})
+        self.feedback: ZSpaceInference | None = None  # the last one that a runtime or pipeline made in it
         self._observed: NDArray[np.float64] | None = None
 
     def __enter__(self) -> Session:
@@ -108,6 +112,15 @@ class Session:
         self.telemetry.publish("chart", step=at, power=float(field.rho[:, :, 0].sum()), **provenance)
         return field
 
+    @property
+    def signal(self) -> NDArray[np.float64] | None:
+        """What was last observed, read-only; None before."""
+        if self._observed is None:
+            return None
+        view = self._observed.view()
+        view.flags.writeable = False
+        return view
+
     def sample_field(self, x: ArrayLike | None = None, frame: ZFrame | None = None) -> Field:
         """The field of `x`, or of what was last observed, through `frame` (the session's by default).
 
@@ -121,6 +134,12 @@ class Session:
         return measure_field(np.asarray(self._observed if x is None else x, np.float64), frame or self.frame)
 
 
+def innermost() -> Session | None:
+    """The innermost session of this context, None where there is none."""
+    stack = _stack.get()
+    return stack[-1] if stack else None
+
+
 def current_session() -> Session:
     """The innermost session of this context.
 
@@ -129,13 +148,22 @@ def current_session() -> Session:
     NothingObservedError
         There is none.
     """
-    stack = _stack.get()
-    if not stack:
+    session = innermost()
+    if session is None:
         raise NothingObservedError("no session is open: write `with st.zspace.session() as s:` around this")
-    return stack[-1]
+    return session
 
 
 def current_frame() -> ZFrame:
     """The frame of the innermost session of this context; octaves where there is none."""
-    stack = _stack.get()
-    return stack[-1].frame if stack else ZFrame.octaves()
+    session = innermost()
+    return session.frame if session else ZFrame.octaves()
+
+
+def note_inference(inference: ZSpaceInference) -> None:
+    """Keep an inference as the feedback of this context's innermost session, and publish it; no session, no note."""
+    session = innermost()
+    if session:
+        session.feedback = inference
+        session.telemetry.publish("inference", metrics=dict(inference.metrics), confidence=inference.confidence,
+                                  residual=inference.residual)

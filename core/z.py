@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core import ztensor
+from core.atlas import Chart
 from core.frame import ZFrame
+from core.inference.blend import blend_zspace_partials
+from core.inference.names import BASIS, GRADIENT
+from core.inference.partials import Partial, ZMetrics, ZSpacePartialBundle, z_metrics
+from core.inference.projection import ZSpaceInference
 from core.language import encode_zspace, text_rows
-from core.session import current_frame
+from core.session import Session, current_frame, innermost
 from core.ztensor import ZGaussian, ZTensor
 
 
@@ -53,6 +58,106 @@ class Notation:
         """
         text = isinstance(x, str) or (isinstance(x, Sequence) and len(x) > 0 and isinstance(x[0], str))
         return ztensor.embed(text_rows(x, window) if text else x, frame or current_frame(), window)  # type: ignore[arg-type]
+
+    metrics = staticmethod(z_metrics)
+
+    @staticmethod
+    def partial(*args: Mapping[str, Any] | ZMetrics | ZSpacePartialBundle, weight: float | None = None,
+                origin: str | None = None, telemetry: Mapping[str, Any] | None = None,
+                gradient_basis: str | None = None, **metrics: Any) -> ZSpacePartialBundle:
+        """A bundle of a source, if one is given, and of metrics by name, which override the source's.
+
+        Raises
+        ------
+        TypeError
+            More than one source, or one that is no mapping, ZMetrics or ZSpacePartialBundle.
+        ValueError
+            As `ZSpacePartialBundle.resolved`.
+        """
+        if len(args) > 1:
+            raise TypeError(f"z.partial got {len(args)} sources: it takes one at most, and metrics by name")
+        source = _bundle(args[0]) if args else ZSpacePartialBundle({})
+        before, given = source.resolved(), ZSpacePartialBundle(metrics).resolved()
+        if GRADIENT in given or gradient_basis is not None:  # another gradient is not of the old one's basis
+            before.pop(BASIS, None)
+        values = ZSpacePartialBundle({**before, **given}, gradient_basis=gradient_basis).resolved()
+        basis = values.pop(BASIS, None)
+        return ZSpacePartialBundle(values, source.weight if weight is None else weight, origin or source.origin,
+                                   source.telemetry if telemetry is None else telemetry, basis)
+
+    @staticmethod
+    def blend(*partials: Partial | None, strategy: str = "mean", gradient_alignment: str = "strict",
+              weights: Sequence[float] | None = None) -> dict[str, Any]:
+        """`core.inference.blend.blend_zspace_partials` of the arguments."""
+        return blend_zspace_partials(partials, weights=weights, strategy=strategy,
+                                     gradient_alignment=gradient_alignment)
+
+    bundle = blend
+
+    # --- of the current session; None where there is none, or nothing yet ---------------------------------------------
+    @staticmethod
+    def signal() -> NDArray[np.float64] | None:
+        """What the session last observed."""
+        session = innermost()
+        return session.signal if session else None
+
+    @staticmethod
+    def snapshot() -> Chart | None:
+        """The session's last chart."""
+        session = innermost()
+        return session.atlas.latest if session and len(session.atlas) else None
+
+    @staticmethod
+    def feedback() -> ZSpaceInference | None:
+        """The last inference of a runtime or pipeline in the session."""
+        session = innermost()
+        return session.feedback if session else None
+
+    @staticmethod
+    def describe(*, latest: bool = True, feedback: bool = False) -> Any:
+        """The last chart in numbers, or with ``latest=False`` a list of all.
+
+        Parameters
+        ----------
+        feedback : bool
+            Add the metrics and the confidence of `feedback`, None without.
+        """
+        session = innermost()
+        if not session or not len(session.atlas):
+            return None
+        told = [_told(chart, session, feedback) for chart in ([session.atlas.latest] if latest else session.atlas)]
+        return told[0] if latest else told
+
+    @staticmethod
+    def clear() -> bool:
+        """Forget the feedback; whether there was any."""
+        session = innermost()
+        if session is None or session.feedback is None:
+            return False
+        session.feedback = None
+        return True
+
+
+def _bundle(source: Any) -> ZSpacePartialBundle:
+    if isinstance(source, ZSpacePartialBundle):
+        return source
+    if isinstance(source, ZMetrics):
+        metrics = {name: getattr(source, name) for name in ("speed", "memory", "stability", "drs")}
+        gradient = {} if source.gradient is None else {"gradient": source.gradient}
+        return ZSpacePartialBundle({**metrics, **gradient}, telemetry=source.telemetry,
+                                   gradient_basis=source.gradient_basis)
+    if isinstance(source, Mapping):
+        return ZSpacePartialBundle(source)
+    raise TypeError(f"z.partial got a {type(source).__name__}: give a mapping, a ZMetrics or a ZSpacePartialBundle")
+
+
+def _told(chart: Chart, session: Session, feedback: bool) -> dict[str, Any]:
+    """A chart in numbers."""
+    features, found = chart.field.features, session.feedback
+    told = {"step": chart.step, "time": chart.time, "power": float(chart.field.rho[:, :, 0].sum()),
+            "features": features and features._asdict(), **chart.provenance}
+    inferred = found and {"metrics": dict(found.metrics), "confidence": found.confidence}
+    return {**told, "feedback": inferred} if feedback else told
 
 
 def _pairs(item: Any) -> list[tuple[str, Any]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -10,10 +13,14 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PYTORCH = ROOT / "notebooks/03_pytorch.ipynb"
+PEER = os.environ.get("ZSPACE_PEER_PYTHON")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path == PYTORCH and find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed here")
     monkeypatch.setenv("ZSPACE_RUNS", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, as_version=4)
@@ -24,3 +31,19 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
     assert list(tmp_path.iterdir()), "the runs go where ZSPACE_RUNS says"
+
+
+@pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with PyTorch")
+def test_the_one_with_pytorch_runs_where_that_is(tmp_path: Path) -> None:
+    """Its cells as a script: that Python has no kernel."""
+    assert PEER is not None
+    cells = nbformat.read(PYTORCH, as_version=4).cells
+    script = "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    done = subprocess.run(
+        [PEER, "-c", script], capture_output=True, text=True, cwd=PYTORCH.parent, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ZSPACE_RUNS": str(tmp_path), "MPLBACKEND": "Agg"})
+    if "No module named 'torch'" in done.stderr:
+        pytest.skip(f"{PEER} has no torch")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "logits differ by" in done.stdout
+    assert len(list(tmp_path.iterdir())) == 2, "the weights and the run that began with them"

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from core.desire import SETS
 from core.generate import Sampling
+from core.importing import read_state
 from core.nn.families import FAMILIES
 from core.optim import OPTIMISERS, SHAPES
 from core.runs import compare as comparison
@@ -91,6 +92,8 @@ def train(
     dropout: Annotated[float | None, typer.Option(help="Share of activations that training loses at random: some helps "
                                                   "where the text is read many times; the preset's own by default.")
                        ] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Begin with the weights of a PyTorch model of this "
+                                               "family and size, a .safetensors file; see core.importing.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Trace launches; print which dominate.")] = False,
     trace_steps: Annotated[int, typer.Option(min=1, help="Steps that --trace covers, after three to warm up.")] = 20,
     runs: Runs = DEFAULT_RUNS,
@@ -103,7 +106,7 @@ def train(
         split=split, curvature=curvature, optimiser=optimiser, schedule=schedule, accumulate=accumulate,
         patience=patience, storage=storage,
         **{name: value for name, value in (("rate", rate), ("dropout", dropout)) if value is not None})
-    folder = create_run(runs, config)
+    folder = create_run(runs, config, read_state(start) if start else None)
     record = folder.read_config()
     if not as_json:
         text = record["corpus"]

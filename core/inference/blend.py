@@ -148,8 +148,7 @@ def _fuse_gradients(active: list[tuple[int, Observed]], weights: Sequence[float]
                              f"{len(start)}: make them equal, or pass gradient_alignment='pad_zero'")
     longest = max(len(gradient) for _, gradient, _ in vectors)
     rows = [np.array((*gradient, *(0.0,) * (longest - len(gradient)))) for _, gradient, _ in vectors]
-    with np.errstate(over="ignore", invalid="ignore"):  # told below
-        fused = blend_rows(rows, [weights[i] for i, _, _ in vectors], strategy)
+    fused = blend_rows(rows, [weights[i] for i, _, _ in vectors], strategy)
     if not np.isfinite(fused).all():
         raise ValueError(f"the gradient fused by {strategy} is beyond the floats: scale it or its weights")
     return tuple(fused.tolist()), basis

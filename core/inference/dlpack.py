@@ -15,7 +15,7 @@ from core.inference.blend import infer_with_partials
 from core.inference.partials import ZSpacePartialBundle
 from core.inference.posterior import ALPHA
 from core.inference.projection import SMOOTHING, ZSpaceInference
-from core.inference.telemetry import Summary, Telemetry, flatten
+from core.inference.telemetry import NOTHING, Summary, Telemetry, flatten, summary_of
 
 BLOCK = 1 << 20  # values that are looked at together, in float64
 REPORTED = ("mean", "variance", "energy", "amplitude", "balance", "focus", "count")  # as telemetry
@@ -46,37 +46,33 @@ def summarise_weights(weights: Any) -> Summary:
         xp, array = locate(tensor, name)
         with nullcontext() if xp is np else array.device:
             for block in _blocks(array):
-                n, total, own, squares, above, high, low = _moments(xp, block)
+                n, mean_here, spread_here, squares, above, below, high, low = _moments(xp, block)
                 if not n:
                     continue
                 if math.isinf(high) or math.isinf(low):
                     raise ValueError(f"{name} holds infinite values: the training that made it diverged, go back to "
                                      "finite weights or leave this tensor out")
-                apart, before = total / n - mean, count
+                apart, before = mean_here - mean, count
                 count += n
                 mean += apart * n / count
-                spread += own + apart * apart * before * n / count
-                energy, positive, negative = energy + squares, positive + above, negative + above - total
+                spread += spread_here + apart * apart * before * n / count
+                energy, positive, negative = energy + squares, positive + above, negative + below
                 largest, smallest = max(largest, high), min(smallest, low)
-    if not count:
-        return Summary(0, *(0.0,) * 11)
-    if not math.isfinite(energy + spread):
-        raise ValueError(f"the weights reach from {smallest:g} to {largest:g}, and the sum of their squares must be "
-                         "finite: scale them")
-    balance = (positive - negative) / (positive + negative + 1e-9)
-    return Summary(count, positive + negative, math.sqrt(energy), max(largest, -smallest), mean, spread / count, energy,
-                   largest - smallest, positive, negative, balance, math.tanh(1.5 * balance))
+    return NOTHING if not count else summary_of(count, mean, spread / count, energy, positive, negative, largest,
+                                                smallest)
 
 
-def _moments(xp: Any, block: Any) -> tuple[int, float, float, float, float, float, float]:
-    """Of a block's values but NaN: count, sum, squared distances from the mean, squares, positive sum, max and min."""
+def _moments(xp: Any, block: Any) -> tuple[int, float, float, float, float, float, float, float]:
+    """Of a block but NaN: count, mean, squared distances from it, squares, sums above and below 0, max and min."""
     x = block.astype(xp.float64).ravel()
     x = x[~xp.isnan(x)]
     if not x.size:
-        return 0, *(0.0,) * 6
+        return 0, *(0.0,) * 7
     with np.errstate(over="ignore", invalid="ignore"):  # the caller tells
-        off = x - x.mean()
-        found = xp.stack([x.sum(), (off * off).sum(), (x * x).sum(), xp.maximum(x, 0).sum(), x.max(), x.min()])
+        mean = x.mean()
+        off = x - mean
+        found = xp.stack([mean, (off * off).sum(), (x * x).sum(), xp.maximum(x, 0).sum(), -xp.minimum(x, 0).sum(),
+                          x.max(), x.min()])
     return int(x.size), *found.tolist()
 
 

@@ -90,8 +90,12 @@ def shares(weights: Sequence[float]) -> list[float]:
 
 
 def blend_rows(rows: Sequence[Rows], weights: Sequence[float], strategy: str) -> Rows:
-    """K arrays of one shape blended element by element; `core.inference.blend.blend_zspace_partials` has the rules."""
-    return rows[0] if len(rows) == 1 and strategy != "sum" else _BLENDS[strategy](rows, weights)
+    """K arrays of one shape blended element by element; `core.inference.blend.blend_zspace_partials` has the rules.
+
+    What goes beyond the floats comes out as infinity or NaN, which the caller refuses by name.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return rows[0] if len(rows) == 1 and strategy != "sum" else _BLENDS[strategy](rows, weights)
 
 
 def _least(rows: Sequence[Rows]) -> Rows:

@@ -21,6 +21,7 @@ from core.inference.projection import (
     seen_in,
 )
 from core.inference.telemetry import Telemetry, flatten, frame_of
+from core.session import note_inference
 
 TOPOS_BASIS = "spiraltorch.topos.control_signal.axes.v1"
 TOPOS_AXES = ("openness", "guard_strength", "stability_hint", "exploration_hint", "depth_pressure", "volume_pressure")
@@ -29,7 +30,7 @@ TOPOS_AXES = ("openness", "guard_strength", "stability_hint", "exploration_hint"
 class ZSpaceInferenceRuntime:
     """A latent whose observations come one by one; each call infers with all that is known.
 
-    A call that raises changes nothing.
+    A call that raises changes nothing. Within a session, the last inference is its feedback (`st.z.feedback`).
 
     Parameters
     ----------
@@ -106,6 +107,7 @@ class ZSpaceInferenceRuntime:
         found = apply_observed(self._posterior.decode(), (scalars, gradient, basis), self._smoothing,
                                frame_of(told) if told else None)
         self._seen, self._telemetry = (scalars, gradient, basis), told
+        note_inference(found)
         return found
 
     infer = update
@@ -302,6 +304,7 @@ class ZSpaceInferencePipeline:
                                frame, audit(fused, self._partials, strategy, alignment))
         if clear:
             self.clear()
+        note_inference(found)
         return found
 
     def infer_and_step(self, trainer: Any, *, strategy: str | None = None, gradient_alignment: str | None = None,

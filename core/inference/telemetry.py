@@ -36,6 +36,9 @@ class Summary(NamedTuple):
     focus: float
 
 
+NOTHING = Summary(0, *(0.0,) * 11)
+
+
 def summarise(values: Sequence[float] | NDArray[Any]) -> Summary:
     """Norms, mean, population variance, energy sum x^2, amplitude max - min and the two signs' parts of values [n].
 
@@ -49,7 +52,7 @@ def summarise(values: Sequence[float] | NDArray[Any]) -> Summary:
     """
     n = len(values)
     if n == 0:
-        return Summary(0, *(0.0,) * 11)
+        return NOTHING
     if n <= FEW:
         few = [float(v) for v in values]
         total, largest, smallest = sum(few), max(few), min(few)
@@ -62,13 +65,18 @@ def summarise(values: Sequence[float] | NDArray[Any]) -> Summary:
             mean, energy = float(x.mean()), float(np.vdot(x, x))
             variance, positive = float(np.square(x - mean).mean()), float(np.maximum(x, 0).sum())
             negative, largest, smallest = -float(np.minimum(x, 0).sum()), float(x.max()), float(x.min())
-    linf = max(largest, -smallest)
+    return summary_of(n, mean, variance, energy, positive, negative, largest, smallest)
+
+
+def summary_of(n: int, mean: float, variance: float, energy: float, positive: float, negative: float, largest: float,
+               smallest: float) -> Summary:
+    """What follows from the sums over n > 0 values; raises as `summarise`."""
     if not math.isfinite(energy + variance):
         raise ValueError(f"the values reach from {smallest:g} to {largest:g}: they and the sum of their squares must "
                          "be finite; scale them or leave them out")
     balance = (positive - negative) / (positive + negative + 1e-9)
-    return Summary(n, positive + negative, math.sqrt(energy), linf, mean, variance, energy, largest - smallest,
-                   positive, negative, balance, math.tanh(1.5 * balance))
+    return Summary(n, positive + negative, math.sqrt(energy), max(largest, -smallest), mean, variance, energy,
+                   largest - smallest, positive, negative, balance, math.tanh(1.5 * balance))
 
 
 @dataclass(frozen=True)

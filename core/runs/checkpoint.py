@@ -101,6 +101,28 @@ def save_best(folder: RunFolder, step: int, arrays: Mapping[str, NDArray[Any]], 
     write_atomic(folder.best, _encode(step, arrays, meta), kind="best")
 
 
+def save_initial(folder: RunFolder, parameters: Mapping[str, NDArray[Any]]) -> None:
+    """Write initial.safetensors: the parameters that a run begins with instead of those of its seed."""
+    write_atomic(folder.initial, _encode(0, {f"p.{k}": v for k, v in parameters.items()}, {}), kind="initial")
+
+
+def load_initial(folder: RunFolder) -> dict[str, NDArray[Any]] | None:
+    """The parameters that a run begins with, None where run.json says that they come from the seed.
+
+    Raises
+    ------
+    RunError
+        They are not there, or not those that run.json tells the digest of.
+    """
+    record = folder.read_config()
+    if "initial" not in record:
+        return None
+    parameters = parameters_of(load_checkpoint(folder.initial)[0])
+    if digest(parameters) != record["initial"]:
+        raise RunError(f"{folder.initial} is not what run {record['id']} began with: restore it from a copy")
+    return parameters
+
+
 def _encode(step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     """The file's bytes."""
     from safetensors import SafetensorError

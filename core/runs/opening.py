@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,27 @@ from core.baselines import baselines
 from core.data import Corpus, read_corpus
 from core.errors import RunError
 from core.frame import ZFrame
-from core.runs.checkpoint import find_checkpoint, load_checkpoint, parameters_of
+from core.importing import parameters_from_torch
+from core.runs.checkpoint import digest, find_checkpoint, load_checkpoint, parameters_of, save_initial
 from core.runs.config import RunConfig, environment
 from core.runs.events import Row
 from core.runs.store import RunFolder, RunStore
 
 
-def create_run(root: Path | str, config: RunConfig) -> RunFolder:
-    """Read the text, measure the baselines, and lay out a new run's folder."""
+def create_run(root: Path | str, config: RunConfig, state: Mapping[str, Any] | None = None) -> RunFolder:
+    """Read the text, measure the baselines, and lay out a new run's folder.
+
+    Parameters
+    ----------
+    state : mapping, optional
+        Weights of a PyTorch model to begin with, as `core.importing.parameters_from_torch` takes them; drawn from the
+        seed by default. The folder keeps them, and run.json their digest, so that a replay begins alike.
+    """
     name, reason = choose(config.backend)
     corpus = read_corpus(list(config.paths), window=config.window, split=config.split)
     backend = open_backend(name, threads=config.threads)
-    return RunStore(root).create({
+    initial = None if state is None else parameters_from_torch(config.build(corpus), state)
+    folder = RunStore(root).create({
         **config.to_json(), "backend": name, "backend_reason": reason,
         "frame": ZFrame.octaves(curvature=config.curvature or -1.0).to_json(),
         "corpus": {"digest": corpus.digest, "files": [vars(f) for f in corpus.files], "notes": list(corpus.notes),
@@ -31,7 +41,11 @@ def create_run(root: Path | str, config: RunConfig) -> RunFolder:
                    "vocabulary": "".join(corpus.vocabulary)},
         "baselines": baselines(corpus),
         "environment": environment(backend.describe()),
+        **({"initial": digest(initial)} if initial else {}),
     })
+    if initial:
+        save_initial(folder, initial)
+    return folder
 
 
 def open_corpus(record: Row) -> Corpus:

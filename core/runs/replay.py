@@ -67,6 +67,8 @@ def replay(folder: RunFolder) -> Replay:
             part.mkdir()
         shutil.copy(folder.config, again.config)
         shutil.copy(folder.inputs, again.inputs)
+        if "initial" in record:
+            shutil.copy(folder.initial, again.initial)
         done = subprocess.run([sys.executable, "-m", "core.runs.trainer", str(again.path), str(steps)],
                               capture_output=True, text=True, check=False)
         if done.returncode:

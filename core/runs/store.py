@@ -134,6 +134,11 @@ class RunFolder:
         return self.checkpoints / "best.safetensors"
 
     @property
+    def initial(self) -> Path:
+        """The parameters it began with, where they are not drawn from its seed."""
+        return self.path / "initial.safetensors"
+
+    @property
     def atlas(self) -> Path:
         """The atlas's history."""
         return self.path / "atlas.npz"

@@ -109,7 +109,7 @@ def find_run(root: Path, config: RunConfig, digest: str) -> RunFolder | None:
     """The run that has these settings over the text of this digest: a finished one, else the newest, else None.
 
     Threads and the text's place do not count, nor does the backend where the settings leave it open ("auto"). Twins,
-    and runs that somebody painted on, are no cells.
+    runs that somebody painted on, and those that began with weights from elsewhere, are no cells.
     """
     return _pick(_made(root, digest), config)
 
@@ -294,12 +294,12 @@ def end(token: str) -> None:
 
 
 def _made(root: Path, digest: str) -> list[tuple[RunFolder, RunConfig]]:
-    """All runs over a text, newest first, but for twins."""
+    """All runs over a text, newest first, but for twins and those that began with weights from elsewhere."""
     made = []
     for folder in RunStore(root).list():
         with suppress(RunError):  # of another version, or being made
             record = folder.read_config()
-            if record.get("corpus", {}).get("digest") == digest and "twin" not in record:
+            if record.get("corpus", {}).get("digest") == digest and not {"twin", "initial"} & set(record):
                 made.append((folder, RunConfig.from_json(record)))
     return made
 

@@ -41,6 +41,7 @@ from core.runs.checkpoint import (
     good_step,
     latest_checkpoint,
     load_checkpoint,
+    load_initial,
     parameters_of,
     save_best,
     save_checkpoint,
@@ -113,7 +114,7 @@ class Trainer:
     # --- state --------------------------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """Start from the newest whole checkpoint, or from the seed."""
+        """Start from the newest whole checkpoint, or from the run's first parameters."""
         path, self.warnings = latest_checkpoint(self.folder)
         self.fresh = path is None
         self.scheduler = new_scheduler(self.frame, self.config.capacity)
@@ -139,9 +140,10 @@ class Trainer:
         self.metrics, self.applied = Rows(self.folder.metrics, after), Rows(self.folder.applied, after)
 
     def _load(self, path: Path | None) -> tuple[dict[str, NDArray[Any]], Row | None]:
-        """Parameters and the optimiser's state from a checkpoint, or from the seed; what else it holds."""
+        """Parameters and the optimiser's state from a checkpoint, or from the start; what else it holds."""
         arrays, meta = load_checkpoint(path) if path else ({}, None)
-        values = parameters_of(arrays) if path else self.model.initial_parameters(self.config.seed)
+        values = (parameters_of(arrays) if path else
+                  load_initial(self.folder) or self.model.initial_parameters(self.config.seed))
         # points of the ball stay apart: their updates and their constraint are their own
         self.packing = Packing({k: v.shape for k, v in values.items()}, {"embedding"} if self.config.curvature else ())
         self.packed = self.packing.put(values)

@@ -76,6 +76,8 @@ def _make(folder: RunFolder) -> RunFolder:
         for path in {checkpoint, good} if checkpoint else ():
             if path.exists():
                 write_atomic(twin.checkpoints / path.name, path.read_bytes())
+        if "initial" in config:
+            write_atomic(twin.initial, folder.initial.read_bytes())
         return RunFolder(twin.path.rename(root / twin.id))
 
 

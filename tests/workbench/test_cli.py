@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from core.backends import open_backend
 from core.bench import CASES
 from core.bench import runner as bench_runner
+from core.data import read_corpus
+from core.importing import torch_layout
+from core.nn.families import build
 from core.runs import evaluation
+from core.runs.checkpoint import load_checkpoint
 from core.runs.store import RunStore
 from core.tuning import key, tuned
 from workbench.cli import app
@@ -77,6 +82,20 @@ def test_how_it_trains_is_asked_for_and_recorded(place: Path) -> None:
     assert result.exit_code == 0, result.output
     record = RunStore(place / "asked").list()[0].read_config()
     assert {name: record[name] for name in asked} == asked
+
+
+def test_training_begins_with_the_weights_of_a_file(place: Path) -> None:
+    symbols = len(read_corpus(place / "texts").vocabulary)
+    rng, layout = np.random.default_rng(0), torch_layout(build("rnn", "tiny", symbols))
+    state = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in layout.values()}
+    save_file(state, place / "theirs.safetensors")
+    words = ("train", str(place / "texts"), "--steps", "1", "--from", str(place / "theirs.safetensors"))
+    folder = RunStore(place / "runs").open(zspace(place, *words)["run"])
+    began = load_checkpoint(folder.initial)[0]
+    np.testing.assert_array_equal(began["p.1.value"], state["blocks.1.value.weight"].T)
+    save_file({**state, "rnn.weight_hh_l0": np.ones(2)}, place / "gru.safetensors")
+    assert "rnn.weight_hh_l0 is a hidden-to-hidden matrix" in fails(place, *words[:-1], str(place / "gru.safetensors"))
+    assert "nowhere cannot be read" in fails(place, *words[:-1], "nowhere")
 
 
 def test_a_run_that_learns_nothing_ends_early_and_says_why(place: Path) -> None:
