@@ -28,7 +28,7 @@ from core.array import Array, asarray
 from core.inference.projection import infer_from_partial
 from core.nn.model import Model, Parameters
 from core.runs.events import Row
-from core.steer import LARGEST_LOG2_GAIN, divergence
+from core.steer import LARGEST_LOG2_GAIN
 
 RECENT = 50  # steps
 PROMPT = 64  # characters at most; half of them come after the change
@@ -65,9 +65,8 @@ class Vitals:
         """Mean KL in nats between what is expected after the prompt and after the changed one, where they differ."""
         x, _, _ = model.states(parameters, asarray(self._prompts), model.initial_state(2))
         logits = model.logits(parameters, x).numpy()[:, self.middle :].astype(np.float64)
-        p = np.exp(logits - logits.max(-1, keepdims=True))
-        p /= p.sum(-1, keepdims=True)
-        return statistics.fmean(divergence(a, b) for a, b in zip(*p, strict=True))
+        before, after = logits - np.logaddexp.reduce(logits, -1, keepdims=True)
+        return float((np.exp(before) * (before - after)).sum(-1).mean())
 
     def look(self, latent: Sequence[float], response: float, row: Row, update: float, fold: NDArray[np.float64]) -> Row:
         """What goes into a row of a look, among what was measured.
