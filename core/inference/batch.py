@@ -112,8 +112,8 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     if n > 2:
         bend = xp.absolute(first[1:] - first[:-1]).sum(axis=0) * (1 / (n - 2))
     total, high, moment, lifted = _rows_of(xp.put(_weights(n, alpha), x) @ xp.power(x), 4)
-    whole = total + (1.0 - xp.greater(total, none))  # 1 for zeros, whose other sums are 0
-    held = energy + (1.0 - xp.greater(energy, none))
+    tiny = xp.put(np.finfo(x.dtype).tiny, x)  # under the sums of zeros, which are all 0
+    whole, held = xp.maximum(total, tiny), xp.maximum(energy, tiny)
     ratio = lifted / held
     metrics = {
         "speed": xp.tanh(motion + xp.sqrt(energy) * (1 / (4 * n))),
@@ -144,7 +144,7 @@ def _barycentric(metrics: Mapping[str, Rows], bounded: bool = False) -> Rows:
     xp = functions_of(rows[0])
     three = xp.concat(rows, 0)
     if bounded:
-        part = xp.softplus(three)
+        part = xp.log1p(xp.exp(three))
         return part / part.sum(axis=0, keepdims=True)
     top = three.max(axis=0, keepdims=True)
     scaled = xp.softplus(three) / xp.maximum(top, xp.put(1.0, top))

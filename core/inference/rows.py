@@ -44,13 +44,14 @@ def _layer_power(x: Array) -> Array:
 
 
 HOST = SimpleNamespace(
-    tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
+    tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, log1p=np.log1p, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
     softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
     take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
     where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
 LAYER = SimpleNamespace(
-    tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, absolute=f.absolute, maximum=f.maximum, concat=f.concat, softplus=f.softplus,
-    power=_layer_power, columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)), argsort=f.argsort,
+    tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, log1p=f.log1p, absolute=f.absolute, maximum=f.maximum, concat=f.concat,
+    softplus=f.softplus, power=_layer_power, argsort=f.argsort,
+    columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)),
     take_along=lambda x, index: apply("take_along", x, index), greater=lambda a, b: apply("greater", a, b),
     where=f.where, put=lambda values, like: asarray(np.asarray(values, like.dtype), backend=like.backend), same=1e-6)
 
