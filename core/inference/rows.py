@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from core import functions as f
 from core.array import Array, apply, asarray
 
 Rows = Any  # NDArray[np.float64] or Array: formulas use what both have
+TINY = 16  # values up to which a product of matrices beats an FFT, a thousand latents at a time
 SAME = 1e-12  # relative: what rounding may add to half of the weight; 1e-6 in float32
 
 
@@ -22,8 +23,14 @@ def _power(x: Rows) -> Rows:
     """Squares of real and imaginary parts of the spectrum in turn, [2 (D // 2 + 1), N], of x [N, D]."""
     import scipy.fft  # which keeps `import core` short
 
-    parts = scipy.fft.rfft(x).view(np.float64)
+    parts = x @ _fourier(x.shape[1]) if x.shape[1] <= TINY else scipy.fft.rfft(x).view(np.float64)
     return np.square(parts, out=parts).T
+
+
+@lru_cache(maxsize=TINY)
+def _fourier(n: int) -> Rows:
+    """The matrix of a short transform, which is less work as a product."""
+    return np.fft.rfft(np.eye(n)).view(np.float64)
 
 
 def _columns(x: Rows) -> Rows:
