@@ -68,24 +68,29 @@ def functions_of(x: Rows) -> SimpleNamespace:
     return LAYER if isinstance(x, Array) else HOST
 
 
-def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, ...]) -> Rows:
-    """Values of a shape (None: any size). Those of the host become float64 and must be finite.
+def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, ...],
+                 squares: bool = False) -> Rows:
+    """Values of a shape (None: any size). Those of the host become float64 and must be finite, or even their squares.
 
     What lies on a backend is not looked at, which would wait for it: what is not finite makes its row NaN.
     """
     x: Rows = values if isinstance(values, Array) else np.asarray(values)
     if len(x.shape) != len(shape) or any(want not in (None, n) for n, want in zip(x.shape, shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: give [{wanted}]")
+        raise ValueError(f"{name}: the shape is {tuple(x.shape)}, give [{wanted}]")
     if isinstance(x, Array):
+        if x.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name}: the type is {x.dtype}, cast it to float32, or float64 where the backend has it")
         return x
     if x.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds {x.dtype}: give real numbers")
+        raise ValueError(f"{name}: the type is {x.dtype}, give real numbers")
     x = x.astype(np.float64)
     if not math.isfinite(np.vdot(x, x)):
         at = np.argwhere(~np.isfinite(x))
-        raise ValueError(f"{name} has {x[tuple(at[0])]} at {at[0].tolist()}: remove what is not finite" if len(at) else
-                         f"{name} reaches {np.abs(x).max():g}: the sum of its squares overflows, scale it down")
+        if len(at):
+            raise ValueError(f"{name}: {x[tuple(at[0])]} at {at[0].tolist()}, remove what is not finite")
+        if squares:
+            raise ValueError(f"{name}: the sum of squares overflows at {np.abs(x).max():g}, scale it down")
     return x
 
 
