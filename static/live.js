@@ -3,7 +3,16 @@ import {$, bytes, duration, el, fixed, svg, whole} from "./dom.js"
 
 const LIVE = ["running", "paused"]
 const LANES = ["above", "here", "beneath"]
-const Z = {speed: "speed", memory: "memory", stability: "stability", frac: "fine share", drs: "drift"}
+const Z = { // column of the looks: word, meaning
+  speed: ["speed", "Line: how fast the mean state moves over a window. Observed: characters a second, of the most that recent steps reached"],
+  memory: ["memory", "Line: the mean state's level. Observed: size of the activations at the tap, r / (1 + r)"],
+  stability: ["stability", "Line: how evenly the mean state moves. Observed: 1 / (1 + deviation over mean) of the last losses"],
+  frac: ["fine share", "How far up the spectrum the mean state's energy lies"],
+  drs: ["drift", "Line: energy above the middle of the spectrum against below. Observed: how much the model's expectation changes when one character of a held-out prompt does"],
+  confidence: ["confidence", "How well what is observed fits what the latent says, lowered by telemetry that is uneven"],
+  health: ["health", "1 - mean of: loss as a share of guessing, size of the gradient, size of the update, change of the states"],
+  painted: ["canvas", "How strongly the painted layer steers: the mean square of its gains, 1 at most"],
+}
 const SPEED = "Median time of the last 50 steps, and characters learned from a second"
 const WORDS = {created: "waiting", interrupted: "interrupted", preparing: "reading the text"}
 
@@ -54,6 +63,12 @@ export class Bar {
     $("progress").value = steps ? (state.step ?? 0) / steps : 0
     $("progress").hidden = !run
     $("left").textContent = state.seconds_left != null ? `${duration(state.seconds_left)} left` : ""
+    const back = state.rollback
+    $("rollback").hidden = !back
+    if (back) {
+      $("rollback").textContent = `back to step ${whole(back.to)} at ${whole(back.step)}`
+      $("rollback").dataset.tip = `${back.reason}${back.tensor ? `; first not finite: ${back.tensor} out of ${back.op}` : ""}. The learning rate is ${fixed(back.rate_factor, 3)} of the asked one since`
+    }
     const why = facts?.backend_reason ?? ""
     const probed = why && !["argument", "ZSPACE_BACKEND"].includes(why) // nobody asked for it by name
     $("speed").dataset.tip = `${SPEED}${why && `; ${facts.backend} was taken ${probed ? `because ${why}` : `as the ${why} says`}`}`
@@ -128,14 +143,18 @@ export function drawRoundtable(looks, streams) {
   $("roundtable").replaceChildren(...(rows.length ? rows : [el("span", {class: "quiet"}, "after the first look")]))
 }
 
-// five curves between -1 and 1
+// what the latent says and what was observed, between -1 and 1
 export function drawZ(looks) {
   const rows = []
-  for (const [name, word] of Object.entries(Z)) {
-    const values = looks?.get(name) ?? []
-    const points = values.map((v, i) => `${((100 * i) / Math.max(values.length - 1, 1)).toFixed(2)},${(12 - 10 * v).toFixed(2)}`).join(" ")
-    rows.push(el("span", {}, word), svg("svg", {viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true"},
-      svg("line", {class: "zero", x1: 0, x2: 100, y1: 12, y2: 12}), svg("polyline", {class: "curve", points})), el("b", {class: "num"}, fixed(values.at(-1), 3)))
+  const curve = (values, kind) => {
+    const points = values.map((v, i) => Number.isFinite(v) ? `${((100 * i) / Math.max(values.length - 1, 1)).toFixed(2)},${(12 - 10 * v).toFixed(2)}` : "").filter(Boolean)
+    return svg("polyline", {class: kind, points: points.join(" ")})
+  }
+  for (const [name, [word, tip]] of Object.entries(Z)) {
+    const said = looks?.get(name) ?? [], seen = looks?.get(`seen ${name}`) ?? []
+    const last = Number.isFinite(seen.at(-1)) ? seen.at(-1) : said.at(-1)
+    rows.push(el("span", {"data-tip": tip}, word), svg("svg", {viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true"},
+      svg("line", {class: "zero", x1: 0, x2: 100, y1: 12, y2: 12}), curve(said, "curve"), curve(seen, "seen")), el("b", {class: "num"}, fixed(Number.isFinite(last) ? last : undefined, 3)))
   }
   $("zmetrics").replaceChildren(...rows)
 }

@@ -99,6 +99,7 @@ export class Form {
     fields.backend.replaceChildren(...options(choices.backends))
     fields.optimiser.replaceChildren(...options(choices.optimisers))
     fields.schedule.replaceChildren(...options(choices.schedules))
+    fields.split.replaceChildren(...options(choices.splits))
     this.sizes(choices.first.preset)
     if (!fields.paths.value) {
       fields.paths.value = choices.first.paths.join(", ")
@@ -106,7 +107,7 @@ export class Form {
     }
     if (!fields.steps.value) fields.steps.value = choices.first.steps
     this.hint()
-    for (const node of [fields.preset, fields.model, fields.backend, fields.optimiser, fields.schedule, $("run-start")]) node.disabled = false
+    for (const node of [fields.preset, fields.model, fields.backend, fields.optimiser, fields.schedule, fields.split, $("run-start")]) node.disabled = false
     $("run-wait").hidden = true
   }
 
@@ -118,8 +119,10 @@ export class Form {
   }
 
   hint() {
-    const {steps, preset} = this.form.elements
-    steps.placeholder = String(this.choices.presets.find((p) => p.name === preset.value).steps)
+    const {steps, dropout, preset} = this.form.elements
+    const usual = this.choices.presets.find((p) => p.name === preset.value)
+    steps.placeholder = String(usual.steps)
+    dropout.placeholder = String(usual.dropout)
   }
 
   async show() {
@@ -138,12 +141,13 @@ export class Form {
 
   async start() {
     const fields = this.form.elements
-    const steps = fields.steps.value.trim()
+    const steps = fields.steps.value.trim(), dropout = fields.dropout.value.trim()
     $("run-start").disabled = true
     try {
       const {queued} = await this.ask("start", {paths: fields.paths.value.split(",").map((p) => p.trim()).filter(Boolean), model: fields.model.value,
         preset: fields.preset.value, backend: fields.backend.value, seed: Number(fields.seed.value), optimiser: fields.optimiser.value,
-        schedule: fields.schedule.value, accumulate: Number(fields.accumulate.value), patience: Number(fields.patience.value), ...(steps ? {steps: Number(steps)} : {})})
+        schedule: fields.schedule.value, accumulate: Number(fields.accumulate.value), patience: Number(fields.patience.value), split: fields.split.value,
+        ...(steps ? {steps: Number(steps)} : {}), ...(dropout ? {dropout: Number(dropout)} : {})})
       this.dialog.close()
       this.started(queued)
     } catch (error) {

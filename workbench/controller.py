@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from core.atlas import Chart, ZAtlas
 from core.backends import available
+from core.data import SPLITS
 from core.errors import ZSpaceError
 from core.nn.families import FAMILIES, PRESETS
 from core.optim import OPTIMISERS, SHAPES
@@ -91,13 +92,15 @@ class Controller:
     def start(self, ask: Answer) -> Answer:
         """Queue a new run."""
         _only(ask, "paths", "preset", "model", "backend", "seed", "steps", "optimiser", "schedule", "accumulate",
-              "patience")
+              "patience", "split", "dropout")
         paths = _list_of_text(ask, "paths")
         chosen: Answer = {"paths": [str(self.inside(p)) for p in paths], "preset": _text(ask, "preset", "tiny"),
                           "model": _text(ask, "model", "rnn"), "backend": _text(ask, "backend", "auto"),
                           "seed": _whole(ask, "seed", 0), "steps": _whole(ask, "steps", None),
                           "optimiser": _text(ask, "optimiser", "adam"), "schedule": _text(ask, "schedule", "linear"),
-                          "accumulate": _whole(ask, "accumulate", 1), "patience": _whole(ask, "patience", 0)}
+                          "accumulate": _whole(ask, "accumulate", 1), "patience": _whole(ask, "patience", 0),
+                          "split": _text(ask, "split", "contiguous"),
+                          **({"dropout": _number(ask["dropout"], "dropout")} if "dropout" in ask else {})}
         number = self.queue.add(_with_defaults(chosen))
         self.queue.ensure_worker()
         return {"queued": number}
@@ -213,10 +216,9 @@ class Controller:
 
     def choices(self) -> Answer:
         """What the form for a new run offers."""
-        return {"presets": [{"name": name, "window": TRAINING[name].window, "batch": TRAINING[name].batch,
-                             "steps": TRAINING[name].steps} for name in PRESETS],
+        return {"presets": [{"name": name, **TRAINING[name]._asdict()} for name in PRESETS],
                 "models": {name: family.presets for name, family in FAMILIES.items()},
-                "optimisers": list(OPTIMISERS), "schedules": list(SHAPES),
+                "optimisers": list(OPTIMISERS), "schedules": list(SHAPES), "splits": list(SPLITS),
                 "backends": ["auto", *available()], "texts": str(self.texts), "first": FIRST_RUN}
 
 
@@ -277,6 +279,12 @@ def _whole(ask: Answer, name: str, default: int | None) -> int | None:
     if value is not default and (type(value) is not int or not 0 <= value < 1 << 31):
         raise CommandError(f"{name} is {value!r:.40}: give a whole number from 0 to 2147483647")
     return value
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CommandError(f"{name} is {value!r:.40}: give a number")
+    return float(value)
 
 
 def _list_of_text(ask: Answer, name: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import statistics
 import threading
 import time
@@ -33,7 +34,9 @@ POLL_SECONDS = 0.04  # pages that ask more often share the last answer
 STATUS_SECONDS = 0.25
 RECENT = 256  # rows that speeds and streams are measured over
 HISTORY = 512  # looks kept
-Z_NAMES = ("speed", "memory", "stability", "frac", "drs")
+Z_NAMES = ("speed", "memory", "stability", "frac", "drs")  # decoded from the latent
+SEEN = ("speed", "memory", "stability", "drs")  # of them what a look also observes (`core.runs.vitals`)
+JUDGED = ("confidence", "health", "painted")  # of the posterior, of training, of the canvas
 LANES = ("above", "here", "beneath")
 STREAMS = {"loss": "bits", "gradient norm": "gradient_norm"}
 TRAIN = {"step": "last", "bits": "mean", "low": "min", "high": "max", "gradient_norm": "mean", "seconds": "mean",
@@ -90,7 +93,8 @@ class RunWatch:
         self.train, self.validation = Series(TRAIN), Series(VALIDATION)
         self.looks = Series({"step": "last", **{f"state {b}": "mean" for b in bands},
                              **{f"gradient {b}": "mean" for b in bands}, **dict.fromkeys(LANES, "mean"),
-                             **dict.fromkeys(Z_NAMES, "mean")})
+                             **dict.fromkeys(Z_NAMES, "mean"), **{f"seen {k}": "mean" for k in SEEN},
+                             **dict.fromkeys(JUDGED, "mean")})
         self.fields: deque[Look] = deque(maxlen=HISTORY)
         self.field_count = self.field_epoch = 0
         cells = self.frame.bands * self.frame.sheets  # of a large chart fewer layers are kept, for one message
@@ -98,6 +102,7 @@ class RunWatch:
         self.stroke_count = 0
         self.newest: tuple[int, NDArray[np.float32]] | None = None  # the layer journalled last, and its number
         self.applied: dict[str, Any] | None = None  # the newest row of applied.jsonl
+        self.rollback: dict[str, Any] | None = None  # the newest way back to a checkpoint, and at which step
         self.projector = CanvasProjector(self.frame.sheets, self.frame.bands, capacity=self.record["capacity"])
         self._layers: dict[int, Patch] = {}  # journalled, not yet applied
         self._inputs, self._outcomes = Follower(folder.inputs), Follower(folder.applied)
@@ -146,7 +151,7 @@ class RunWatch:
                 total = sum(row["roundtable"].values()) or 1.0
                 self.looks.append(row["step"], *row["bands"]["state"], *row["bands"]["gradient"],
                                   *(row["roundtable"][lane] / total for lane in LANES),
-                                  *(row["z"][name] for name in Z_NAMES))
+                                  *(row["z"][name] for name in Z_NAMES), *_judged(measured.get("z")))
         elif split in ("validation", "final"):
             self.validation.append(row["step"], bits, split == "final")
 
@@ -171,6 +176,8 @@ class RunWatch:
                     self._layers[record["seq"]] = Patch.from_record(record)
         for row in self._outcomes.poll():
             self.applied = row
+            if "rollback" in row:
+                self.rollback = {"step": row["step"], **row["rollback"]}
             refused = {r["seq"] for r in row.get("rejected", ())}
             for seq in row["seq"]:
                 patch = self._layers.pop(seq, None)
@@ -227,7 +234,7 @@ class RunWatch:
             "characters_per_second": (self.record["batch"] * self.record.get("accumulate", 1) * self.record["window"]
                                       / statistics.median(seconds) if seconds else None),
             "seconds_left": per_step * left if per_step is not None and status in ("running", "paused") else None,
-            "streams": self._streams(),
+            "streams": self._streams(), "rollback": self.rollback,
         }
 
     def _streams(self) -> dict[str, list[float]]:
@@ -257,6 +264,14 @@ class RunWatch:
     def field(self, look: Look) -> Field:
         """What was seen then."""
         return Field(self.frame, look.rho, None)
+
+
+def _judged(z: dict[str, Any] | None) -> list[float]:
+    """What was observed and how far it is trusted; nothing in runs of before there was any."""
+    if z is None:
+        return [math.nan] * (len(SEEN) + len(JUDGED))
+    told = z["telemetry"]
+    return [*(z["observed"][k] for k in SEEN), z["confidence"], told["psi"]["health"], told["canvas"]["energy"]]
 
 
 def _newest(folder: Path, suffix: str) -> int | None:

@@ -32,8 +32,8 @@ PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a 
 SAMPLE_LENGTH = 240
 
 
-def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list[Chart], Row]:
-    """The fields of states and gradients at the tap as charts, and what a step's row says of them."""
+def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list[Chart], Row, list[float]]:
+    """The fields of states and gradients at the tap as charts, what a step's row says of them, and the latent."""
     charts: list[Chart] = []
     found: Row = {"bands": {}}
     signals = {kind: array.numpy()[:PROBE_SEQUENCES].astype(np.float64)
@@ -45,11 +45,12 @@ def look(frame: ZFrame, step: int, tapped: Array, gradient: Array) -> tuple[list
         found["bands"][kind] = (power / max(power.sum(), np.finfo(float).tiny)).tolist()
         found[f"{kind}_power"] = float(power.sum())
     # a series in time, so that its differences and its spectrum mean something
-    found["z"] = dict(decode_zspace_embedding(signals["state"].mean((0, 2))[:LONGEST]).metrics)
+    latent = signals["state"].mean((0, 2))[:LONGEST].tolist()
+    found["z"] = dict(decode_zspace_embedding(latent).metrics)
     lanes = gradient.numpy()[:PROBE_SEQUENCES].mean(0).ravel()
     above, here, beneath = classify_roundtable(lanes).energy(lanes)
     found["roundtable"] = {"above": float(above), "here": float(here), "beneath": float(beneath)}
-    return charts, found
+    return charts, found, latent
 
 
 def validation(model: Model, parameters: Parameters, corpus: Corpus, config: RunConfig, step: int) -> Row:

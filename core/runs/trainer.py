@@ -53,6 +53,7 @@ from core.runs.opening import open_corpus
 from core.runs.steering import first_painted, new_scheduler, push
 from core.runs.step import find_origin, loss_and_gradients
 from core.runs.store import Heartbeat, RunFolder, write_atomic
+from core.runs.vitals import Vitals, relative_change
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
 from core.tuning import chosen
@@ -99,6 +100,7 @@ class Trainer:
             self.optimiser = replace(self.optimiser, ball={"embedding": self.config.curvature})
         self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup, self.config.schedule)
         self.random = Philox(self.config.seed)
+        self.vitals = Vitals(self.corpus.validation, len(self.corpus.vocabulary))
         self.inputs = Inputs(folder.inputs)
         self.inputs.poll()
         self.painted = first_painted(self.inputs.script, self.frame)  # None until a layer steers
@@ -283,10 +285,13 @@ class Trainer:
         del before, clipped
         self.backend.flush()
         value = float(loss)
+        computed = time.perf_counter() - began
         for name, number in (("loss", value), ("gradient's norm", float(norm))):
             if not math.isfinite(number):
                 self._roll_back(n, f"the {name} became {number}")
                 return
+        self.vitals.step(value, tokens[:, 1:].size / computed)
+        update = relative_change(self.packed, packed) if look else 0.0
         self.packed, self.parameters, self.state = packed, parameters, state
         self.step, self.loss = n, value
         row: Row = {"step": n, "split": "train", "loss": value, "bits": value / math.log(2),
@@ -294,8 +299,10 @@ class Trainer:
         if "factor" in state:
             row["rate_factor"] = float(state["factor"])
         if look:
-            charts, found = readings.look(self.frame, n, *seen)
+            charts, found, latent = readings.look(self.frame, n, *seen)
             row |= found
+            response = self.vitals.response(self.model, self.parameters)
+            z = {"z": self.vitals.look(latent, response, row, update, self.fold)}
             for chart in charts:
                 self.atlas.append(chart)
                 self._show(chart)
@@ -305,7 +312,7 @@ class Trainer:
         seconds = time.perf_counter() - began
         row["measured"] = {"time": time.time(), "seconds": seconds,
                            "characters_per_second": tokens[:, 1:].size / seconds, **readings.memory(self.backend),
-                           **({"residency": self.backend.residency()} if look else {})}
+                           **({"residency": self.backend.residency(), **z} if look else {})}
         self._emit(row)
 
     def _look_back(self) -> None:

@@ -67,6 +67,7 @@ def views(page: Page, name: str) -> None:
     page.locator("[data-echo='1']").click()
     take(page, f"gradient-{name}")
     page.keyboard.press("n")
+    page.locator("#run-dialog summary").click()
     take(page, f"form-{name}")
     page.keyboard.press("Escape")
     page.keyboard.press("?")

@@ -257,7 +257,8 @@ def test_a_form_that_is_opened_before_its_choices_came_waits_and_fills_itself(wa
     expect(page.locator("#run-wait")).to_be_hidden()
     assert page.evaluate("""Object.fromEntries(new FormData(document.querySelector("#run-dialog form")))""") == {
         "paths": "/etc", "model": "rnn", "preset": "tiny", "seed": "3", "steps": "20", "backend": "auto",
-        "optimiser": "adam", "schedule": "linear", "accumulate": "1", "patience": "0"}
+        "optimiser": "adam", "schedule": "linear", "accumulate": "1", "patience": "0", "split": "contiguous",
+        "dropout": ""}
     form.locator("[name=preset]").select_option("base")
     page.evaluate("workbench.hello(null)")  # as a page does that turns to another run
     page.keyboard.press("Enter")

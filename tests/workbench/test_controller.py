@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from core.errors import ZSpaceError
+from core.errors import RunError, ZSpaceError
+from core.runs.config import RunConfig
+from core.runs.control import send
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
+from core.runs.trainer import Trainer
 from core.runs.work import WorkQueue
 from tests.serving import records
 from workbench.controller import CommandError, Controller, homology, snapshot
@@ -29,13 +33,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_is_queued_with_what_was_asked(texts: Path, tmp_path: Path) -> None:
     controller = Controller(tmp_path / "runs", texts)
     number = controller.start({"paths": ["tide"], "preset": "small", "seed": 3, "steps": 12, "optimiser": "hypergrad",
-                               "schedule": "cosine", "accumulate": 2, "patience": 5})["queued"]
+                               "schedule": "cosine", "accumulate": 2, "patience": 5, "split": "file",
+                               "dropout": 0.3})["queued"]
     item = next(i for i in controller.queue.items() if i.id == number)
     assert item.settings is not None
     asked = {k: item.settings[k] for k in ("preset", "seed", "steps", "backend", "optimiser", "schedule", "accumulate",
-                                           "patience")}
+                                           "patience", "split", "dropout")}
     assert asked == {"preset": "small", "seed": 3, "steps": 12, "backend": "auto", "optimiser": "hypergrad",
-                     "schedule": "cosine", "accumulate": 2, "patience": 5}
+                     "schedule": "cosine", "accumulate": 2, "patience": 5, "split": "file", "dropout": 0.3}
     assert item.settings["paths"] == [str(texts / "tide")]
 
 
@@ -65,6 +70,10 @@ def test_a_run_is_queued_with_what_was_asked(texts: Path, tmp_path: Path) -> Non
     ({"paths": ["tide"], "accumulate": "4"}, "accumulate is '4'"),
     ({"paths": ["tide"], "accumulate": 0}, "accumulate is 0: it must be above 0"),
     ({"paths": ["tide"], "patience": -1}, "patience is -1"),
+    ({"paths": ["tide"], "split": "half"}, "split 'half' is unknown"),
+    ({"paths": ["tide"], "dropout": "0.1"}, "dropout is '0.1': give a number"),
+    ({"paths": ["tide"], "dropout": 1}, "dropout is 1.0: it must be at least 0 and below 1"),
+    ({"paths": ["tide"], "dropout": True}, "dropout is True: give a number"),
     ({"paths": ["tide"], "clip": 3}, "'clip' is no part of this command"),
 ])
 def test_a_bad_wish_is_refused_in_one_sentence_and_nothing_is_queued(texts: Path, tmp_path: Path, ask: dict[str, Any],
@@ -156,3 +165,15 @@ def test_the_watch_says_what_the_files_say(finished: RunFolder) -> None:
     assert (watch.sample.step, watch.saved) == (40, 40)
     assert len(watch.sample.bits) == len(watch.sample.text)
     assert sum(watch.state["streams"]["loss"]) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_watch_says_where_a_diverging_run_went_back_to(texts: Path, tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "runs", RunConfig.from_preset((str(texts / "tide"),), "tiny", threads=1, rate=1e30))
+    send(folder, "start")
+    with pytest.raises(RunError, match="start again with a rate below"):
+        Trainer(folder).run()
+    back = open_watch(folder).state["rollback"]
+    assert (back["to"], back["rate_factor"]) == (0, 0.125)  # half the rate, three times
+    assert back["step"] == [r["step"] for r in records(folder.applied) if "rollback" in r][-1]
+    assert "became" in back["reason"]
