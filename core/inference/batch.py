@@ -97,7 +97,7 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     ValueError
         Another shape or order, or host values that are not finite.
     """
-    x = checked_rows("the latents", z_states, (None, None))
+    x = checked_rows("the latents", z_states, (None, None), squares=True)
     n = x.shape[1]
     if not 1 <= n <= LONGEST or not x.shape[0]:
         raise ValueError(f"the latents have shape {tuple(x.shape)}: give at least one, of 1 to {LONGEST} values")
@@ -111,9 +111,10 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
         motion = xp.absolute(first).sum(axis=0) * (1 / (n - 1))
     if n > 2:
         bend = xp.absolute(first[1:] - first[:-1]).sum(axis=0) * (1 / (n - 2))
-    total, high, moment, lifted = _rows_of(xp.put(_weights(n, alpha), x) @ xp.power(x), 4)
-    whole = total + (1.0 - xp.greater(total, none))  # 1 for zeros, whose other sums are 0
-    held = energy + (1.0 - xp.greater(energy, none))
+    sums = xp.put(_weights(n, alpha), x) @ xp.power(x)
+    total, high, moment, lifted = (sums[i] for i in range(4))
+    tiny = xp.put(np.finfo(x.dtype).tiny, x)  # under the sums of zeros, which are all 0
+    whole, held = xp.maximum(total, tiny), xp.maximum(energy, tiny)
     ratio = lifted / held
     metrics = {
         "speed": xp.tanh(motion + xp.sqrt(energy) * (1 / (4 * n))),
@@ -134,17 +135,13 @@ def _weights(n: int, alpha: float) -> Rows:
     return np.repeat(spectral_sums(n, alpha) * (multiplicity(n) / n), 2, axis=1)
 
 
-def _rows_of(table: Rows, count: int) -> tuple[Rows, ...]:
-    return tuple(table[i] for i in range(count))
-
-
 def _barycentric(metrics: Mapping[str, Rows], bounded: bool = False) -> Rows:
     """As `core.inference.posterior.barycentric`, [3, N]; bounded metrics need no care for what is large."""
     rows = [metrics[name].reshape(1, -1) for name in ("speed", "memory", "stability")]
     xp = functions_of(rows[0])
     three = xp.concat(rows, 0)
     if bounded:
-        part = xp.softplus(three)
+        part = xp.log1p(xp.exp(three))
         return part / part.sum(axis=0, keepdims=True)
     top = three.max(axis=0, keepdims=True)
     scaled = xp.softplus(three) / xp.maximum(top, xp.put(1.0, top))
