@@ -104,13 +104,13 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     xp, alpha = functions_of(x), checked_alpha(alpha)
     padded = xp.columns(x)  # [D + 2, N]: short rows would be sums of few values each, one call after another
     z = padded[1:-1]
-    energy, none = (z * z).sum(axis=0), xp.put(np.zeros(x.shape[0]), x)
+    energy, none = xp.sum_squares(z), xp.put(np.zeros(x.shape[0]), x)
     motion = bend = none
-    if n > 1:
-        first = z[1:] - z[:-1]
-        motion = xp.absolute(first).sum(axis=0) * (1 / (n - 1))
+    first = z[1:] - z[:-1]
     if n > 2:
-        bend = xp.absolute(first[1:] - first[:-1]).sum(axis=0) * (1 / (n - 2))
+        bend = xp.sum_sizes(first[1:] - first[:-1]) * (1 / (n - 2))
+    if n > 1:
+        motion = xp.sum_sizes(first) * (1 / (n - 1))
     sums = xp.put(_weights(n, alpha), x) @ xp.power(x)
     total, high, moment, lifted = (sums[i] for i in range(4))
     tiny = xp.put(np.finfo(x.dtype).tiny, x)  # under the sums of zeros, which are all 0
@@ -123,9 +123,9 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
         "frac": xp.tanh(ratio), "drs": xp.tanh((high * 2.0 - total) / whole) if n > 1 else none,
     }
     rise = padded[2:] - padded[:-2]  # twice the gradient
-    gradient = rise / xp.maximum(xp.absolute(rise).max(axis=0, keepdims=True), xp.put(2.0, x))
+    gradient = xp.over(rise, xp.maximum(xp.largest_size(rise), xp.put(2.0, x)))
     return ZSpaceDecodedMany(
-        x, metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy, total,
+        z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy, total,
         xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
 
 

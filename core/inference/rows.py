@@ -40,6 +40,16 @@ def _columns(x: Rows) -> Rows:
     return out
 
 
+def _sum_sizes(x: Rows) -> Rows:
+    """Sum of |x| along the first axis; x is spent, as large arrays cost more to make than to fill."""
+    return np.abs(x, out=x).sum(axis=0)
+
+
+def _over(x: Rows, by: Rows) -> Rows:
+    """x / by in place of x."""
+    return np.divide(x, by, out=x)
+
+
 def _softplus(x: Rows) -> Rows:
     """log(1 + exp(x)); five times as fast as logaddexp."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
@@ -52,12 +62,14 @@ def _layer_power(x: Array) -> Array:
 
 HOST = SimpleNamespace(
     tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, log1p=np.log1p, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
-    softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
+    sum_squares=lambda x: np.einsum("ij,ij->j", x, x), sum_sizes=_sum_sizes, over=_over,
+    largest_size=lambda x: np.maximum(x.max(axis=0), -x.min(axis=0)), softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
     take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
     where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
 LAYER = SimpleNamespace(
     tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, log1p=f.log1p, absolute=f.absolute, maximum=f.maximum, concat=f.concat,
-    softplus=f.softplus, power=_layer_power, argsort=f.argsort,
+    sum_squares=lambda x: (x * x).sum(axis=0), sum_sizes=lambda x: f.absolute(x).sum(axis=0), over=lambda x, by: x / by,
+    largest_size=lambda x: f.absolute(x).max(axis=0), softplus=f.softplus, power=_layer_power, argsort=f.argsort,
     columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)),
     take_along=lambda x, index: apply("take_along", x, index), greater=lambda a, b: apply("greater", a, b),
     where=f.where, put=lambda values, like: asarray(np.asarray(values, like.dtype), backend=like.backend), same=1e-6)
@@ -84,7 +96,7 @@ def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, 
         return x
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{name}: the type is {x.dtype}, give real numbers")
-    x = x.astype(np.float64)
+    x = x.astype(np.float64, copy=False)
     if not math.isfinite(np.vdot(x, x)):
         at = np.argwhere(~np.isfinite(x))
         if len(at):
