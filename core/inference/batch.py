@@ -125,8 +125,8 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     rise = padded[2:] - padded[:-2]  # twice the gradient
     gradient = xp.over(rise, xp.maximum(xp.largest_size(rise), xp.put(2.0, x)))
     return ZSpaceDecodedMany(
-        z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy, total,
-        xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
+        z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy,
+        total, xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,8 @@ def _layer_power(x: Array) -> Array:
 HOST = SimpleNamespace(
     tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, log1p=np.log1p, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
     sum_squares=lambda x: np.einsum("ij,ij->j", x, x), sum_sizes=_sum_sizes, over=_over,
-    largest_size=lambda x: np.maximum(x.max(axis=0), -x.min(axis=0)), softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
+    largest_size=lambda x: np.maximum(x.max(axis=0), -x.min(axis=0)), softplus=_softplus, power=_power,
+    columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
     take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
     where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
 LAYER = SimpleNamespace(
