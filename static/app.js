@@ -2,6 +2,7 @@
 import {Atlas} from "./atlas.js"
 import {Channel} from "./channel.js"
 import {drawLoss, restyle, Table} from "./charts.js"
+import {Disk} from "./disk.js"
 import {drawDoctor} from "./doctor.js"
 import {$, el, tips, toast} from "./dom.js"
 import {Generate} from "./generate.js"
@@ -13,7 +14,7 @@ const FIGURES = ["loss", "atlas", "history", "comparison"]
 const PAGES = ["live", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there", "?": "these keys"}
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there; on the disk: move the spot, paint it", "?": "these keys"}
 
 export function start(link) {
   const page = new Page(link)
@@ -29,7 +30,8 @@ class Page {
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
-    this.generate = new Generate(ask)
+    this.disk = new Disk(this.channel)
+    this.generate = new Generate(ask, this.disk)
     this.runs = new Runs(ask)
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
@@ -66,6 +68,7 @@ class Page {
       else link.removeAttribute("aria-current")
     }
     if (first || (run && run !== this.run)) this.hello(run)
+    if (page === "generate") this.disk.open()
     if (page === "runs") this.runs.refresh()
     if (page === "doctor") drawDoctor(this.ask)
     if (page === "live") this.draw(true)
@@ -124,6 +127,7 @@ class Page {
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
     this.paint.begin(facts)
     this.atlas.begin(facts)
+    this.disk.begin(facts)
     if (this.status?.run === facts.run) this.paint.heed(this.status.state.status) // it came just before the facts
     $("effect-empty").hidden = false
     $("effect").hidden = $("twin").hidden = true
@@ -199,6 +203,7 @@ class Page {
     localStorage.setItem("theme", root.dataset.theme)
     restyle(FIGURES)
     this.paint.theme()
+    this.disk.draw()
     this.draw(true)
   }
 
