@@ -18,7 +18,7 @@ Number = TypeVar("Number", int, float)
 FLOOR = 1e-12  # of a power in decibels: -120 dB
 
 
-def window(name: str, n: int) -> NDArray[np.float64]:
+def cosine_window(name: str, n: int) -> NDArray[np.float64]:
     """A symmetric cosine window of n values, sum_k (-1)^k a_k cos(2 pi k i / (n - 1)); a single value is 1.
 
     Coefficients a_k as in Harris 1978, the two digits of Hamming and Blackman.
@@ -53,17 +53,14 @@ def spectrum(x: Array, *, axis: str = "rows", window: str = "rectangular", inver
     """
     axes = _choose("axis", axis, AXES)
     for a in axes:
-        x = x * _column(x, _window(window, x.shape[a]), a)
+        x = x * _like(x, cosine_window(window, x.shape[a]).reshape(-1, *[1] * (x.ndim - 1 - a)))
     out, count = _fourier(x, axes[0]), math.prod(x.shape[a] for a in axes)
     if len(axes) == 2:  # of a + i b, from those of a and b
         again = _fourier(out, axes[1])
-        out = again[:, :, :, 0] + complex_mul(again[:, :, :, 1], _column(x, np.array([0.0, 1.0]), 0).reshape(2))
+        out = again[:, :, :, 0] + complex_mul(again[:, :, :, 1], _like(x, np.array([0.0, 1.0])))
     if inverse:
-        out = out * _column(x, np.array([1.0, -1.0]) / count, 0).reshape(2)
+        out = out * _like(x, np.array([1.0, -1.0]) / count)
     return out.transpose(1, 0, 2, 3) if axis == "columns" else out
-
-
-_window = window  # `spectrum` has a parameter of that name
 
 
 def power(spectrum: Array) -> Array:
@@ -73,8 +70,7 @@ def power(spectrum: Array) -> Array:
 
 def decibels(power: Array) -> Array:
     """10 log10 of a power, from -120 dB on."""
-    floor = asarray(np.asarray(FLOOR, power.dtype), backend=power.backend)
-    return log(maximum(power, floor)) * (10 / math.log(10))
+    return log(maximum(power, _like(power, np.array(FLOOR)))) * (10 / math.log(10))
 
 
 def _fourier(x: Array, axis: int) -> Array:
@@ -86,14 +82,13 @@ def _fourier(x: Array, axis: int) -> Array:
     half = rfft(x, axis=axis).transpose(*axes)
     whole = take(half, asarray(np.where(above, n - k, k).astype(np.int32), backend=x.backend))
     signs = np.stack([np.ones(n), np.where(above, -1.0, 1.0)], axis=1).reshape(n, *[1] * (last - 1), 2)
-    signed = whole * asarray(signs.astype(x.dtype), backend=x.backend)
+    signed = whole * _like(x, signs)
     return signed.transpose(*(int(i) for i in np.argsort(axes)))
 
 
-def _column(x: Array, values: NDArray[np.float64], axis: int) -> Array:
-    """Values along one axis of x, to be broadcast over the others."""
-    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    return asarray(values.reshape(shape).astype(x.dtype), backend=x.backend)
+def _like(x: Array, values: NDArray[np.float64]) -> Array:
+    """Values in the type of x and on its backend."""
+    return asarray(values.astype(x.dtype), backend=x.backend)
 
 
 def _choose(what: str, name: str, table: Mapping[str, tuple[Number, ...]]) -> tuple[Number, ...]:

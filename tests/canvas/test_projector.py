@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -320,3 +322,9 @@ def test_telemetry_tells_of_queue_range_relation_vectors_and_spectra(backend: Ba
             assert told[f"disk.vectors.{name}.abs_mean"] == pytest.approx(np.abs(vectors[..., i]).mean(), abs=1e-6)
     frame = st.fuse_zspace_telemetry(told)  # what inference takes
     assert frame is not None
+
+
+def test_the_package_offers_it_without_loading_it() -> None:
+    code = ("import sys, canvas, canvas.codec, canvas.strokes; assert 'numpy' not in sys.modules; "
+            "canvas.CanvasProjector(2, 2); assert not hasattr(canvas, 'Projector')")
+    subprocess.run([sys.executable, "-c", code], check=True)

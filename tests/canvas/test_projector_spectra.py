@@ -13,7 +13,7 @@ from hypothesis import strategies as hs
 from numpy.typing import NDArray
 
 from canvas.projector import CanvasProjector
-from canvas.spectra import AXES, WINDOWS, window
+from canvas.spectra import AXES, WINDOWS, cosine_window
 from core.backends import Backend
 
 SHAPES = [(1, 1), (2, 3), (5, 7), (8, 16), (17, 30), (64, 48)]
@@ -41,7 +41,7 @@ def transform(x: NDArray[Any], axis: str, taper: str, inverse: bool = False) -> 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 33])
 def test_windows_are_scipys_symmetric_ones(name: str, n: int) -> None:
     want = scipy.signal.get_window(NAMES.get(name, name), n, fftbins=False)
-    np.testing.assert_allclose(window(name, n), want, atol=1e-15)
+    np.testing.assert_allclose(cosine_window(name, n), want, atol=1e-15)
 
 
 @pytest.mark.parametrize("inverse", [False, True])
@@ -89,8 +89,8 @@ def test_the_relations_power_keeps_its_units(axis: str, taper: str, scale: float
 def test_a_row_has_scipys_periodogram(backend: Backend) -> None:
     """Two-sided, of one row: |X|^2 over the window's power."""
     p = projector((3, 32), backend)
-    got = p.refresh_power_spectrum(window="hann") / np.sum(window("hann", 32) ** 2)
-    _, want = scipy.signal.periodogram(p.tensor().astype(np.float64), window=window("hann", 32), detrend=False,
+    got = p.refresh_power_spectrum(window="hann") / np.sum(cosine_window("hann", 32) ** 2)
+    _, want = scipy.signal.periodogram(p.tensor().astype(np.float64), window=cosine_window("hann", 32), detrend=False,
                                        return_onesided=False)
     np.testing.assert_allclose(got, want, atol=1e-5 * want.max())
 
@@ -104,7 +104,7 @@ def test_power_is_conserved(rows: int, columns: int, axis: str, taper: str, seed
     p.push_patch(np.random.default_rng(seed).normal(size=(rows, columns)))
     weight = np.ones((rows, columns))
     for a in AXES[axis]:
-        weight = weight * np.expand_dims(window(taper, (rows, columns)[a]), 1 - a)
+        weight = weight * np.expand_dims(cosine_window(taper, (rows, columns)[a]), 1 - a)
     count = np.prod([(rows, columns)[a] for a in AXES[axis]])
     want = count * ((p.refresh_tensor().astype(np.float64) * weight) ** 2).sum()
     assert p.refresh_power_spectrum(axis=axis, window=taper).sum() == pytest.approx(want, rel=1e-5, abs=1e-12)
