@@ -161,11 +161,14 @@ export function spread(relation, bands, sheets) {
 
 /** Strokes that leave what `spread` makes: one stamp a cell. */
 export function stamps(relation, bands, sheets) {
-  return Array.from(relation, (value, i) => {
+  const strokes = [];
+  relation.forEach((value, i) => {
+    if (value === 0) return;
     const band = Math.floor(i / sheets), sheet = i % sheets;
-    return { ...settings({ tool: "stamp", size: 0.5 / sheets, strength: Math.min(Math.abs(value), LIMIT) || LIMIT, sign: value < 0 ? -1 : 1 }),
-      points: [point([sheet / sheets, band / bands]), point([(sheet + 1) / sheets, (band + 1) / bands])] };
-  }).filter((_, i) => relation[i] !== 0);
+    strokes.push({ ...settings({ tool: "stamp", size: 0.5 / sheets, strength: Math.min(Math.abs(value), LIMIT), sign: Math.sign(value) }),
+      points: [point([sheet / sheets, band / bands]), point([(sheet + 1) / sheets, (band + 1) / bands])] });
+  });
+  return strokes;
 }
 
 /** The wave that a shown layer rings with, for both backends. */

@@ -125,7 +125,7 @@ export class Paint {
     const {bands, sheets} = this.atlas.size, power = new Float32Array(bands * sheets)
     for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) power[b * sheets + s] = this.atlas.value(look, b, s, 0)
     this.surface.setField(power, [0, this.atlas.ranges(look).power])
-    const lines = this.atlas.outline(), over = $("paint-over")
+    const lines = this.tools.layers.measured ? this.atlas.outline() : {x0: []}, over = $("paint-over")
     over.setAttribute("viewBox", `0 0 ${sheets} ${bands}`)
     const {band, sheet} = this.atlas.cursor
     over.replaceChildren(...["halo", "line"].flatMap((name) => lines.x0.map((x0, i) => svg("line", {class: name, x1: x0 + 0.5, y1: bands - 0.5 - lines.y0[i], x2: lines.x1[i] + 0.5, y2: bands - 0.5 - lines.y1[i]}))),
@@ -140,7 +140,7 @@ export class Paint {
     return [...this.gains.relation].flatMap((value, i) => {
       const side = 0.8 * Math.sqrt(Math.min(Math.abs(value), 3) / 3), x = (i % sheets) + 0.5, y = bands - Math.floor(i / sheets) - 0.5
       const box = {x: x - side / 2, y: y - side / 2, width: side, height: side}
-      return Math.abs(value) < 0.05 ? [] : [svg("rect", {class: "halo", ...box}), svg("rect", {class: value > 0 ? "gain" : "gain less", ...box})]
+      return Math.abs(value) < 0.05 ? [] : [svg("rect", {class: "under", ...box}), svg("rect", {class: value > 0 ? "gain" : "gain less", ...box})]
     })
   }
 

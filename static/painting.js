@@ -11,7 +11,7 @@ export const MOST = 4096; // strokes one can go back, and that a recording holds
 export class Painting {
   #base; // the layer before the first step
   #shape;
-  #steps = []; // {number, stroke, layer, open}
+  #steps = []; // {number, stroke, layer, open, reading}
   #undone = [];
   #count = 0;
 
@@ -95,10 +95,12 @@ export class Painting {
   }
 
   #readBack(step, engine) {
+    if (step.reading) return; // undo after undo comes by here faster than layers come home
+    step.reading = true;
     engine.copyLayer().then((layer) => {
       step.layer = layer;
       this.#thin();
-    }, () => {}); // the device went away; `restore` asks the next one
+    }, () => {}).finally(() => { step.reading = false; }); // where the device went away `restore` asks the next one
   }
 
   #thin() {

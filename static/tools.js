@@ -1,5 +1,5 @@
 // The tools in hand: what pointer, pen, finger and keys do on the atlas, and how it looks before it is paint.
-import {$, el, svg} from "./dom.js"
+import {$, el, svg, toast} from "./dom.js"
 
 const MODES = {more: "amplify", less: "attenuate", erase: "erase"}
 const SLIDERS = ["size", "strength", "hardness"]
@@ -228,7 +228,13 @@ export class Tools {
 
   // what was painted as a file that replays: canvas.strokes.Recording
   save() {
-    const url = URL.createObjectURL(new Blob([JSON.stringify(this.surface.recording())], {type: "application/json"}))
+    let recording
+    try {
+      recording = this.surface.recording()
+    } catch (error) {
+      return toast(error.message)
+    }
+    const url = URL.createObjectURL(new Blob([JSON.stringify(recording)], {type: "application/json"}))
     el("a", {href: url, download: `${this.paint.facts.run}-strokes.json`}).click()
     setTimeout(() => URL.revokeObjectURL(url), 10000)
   }

@@ -183,7 +183,7 @@ def test_1000_strokes_are_undone_and_redone_to_the_bit(painters: dict[str, Paint
         depths.push(surface.depth);
         for (let i = 1000; i >= 0; i--) { if (i % 100 === 0) undone.unshift(await hash());
             surface.undo();
-            if (i % 4 === 0) await surface.relation(); }
+            await surface.relation(); }
         depths.push(surface.depth, surface.ahead);
         for (let i = 0; i <= 1000; i++) { if (i % 100 === 0) redone.push(await hash()); surface.redo(); }
         depths.push(surface.depth, surface.ahead);
@@ -223,6 +223,31 @@ def test_a_relation_is_restored_and_clipped(painter: Painter) -> None:
     painter.run("surface.setRelation(new Float32Array(a))", relation.ravel().tolist())
     assert painter.run("return surface.depth") == 0
     assert close(painter.relation(), np.clip(relation, -3, 3))
+
+
+def test_a_recording_starts_with_what_was_restored(painter: Painter) -> None:
+    relation = np.random.default_rng(12).uniform(-4, 4, (BANDS, SHEETS)).astype(np.float32)
+    relation[2] = 0
+    painter.run("surface.setRelation(new Float32Array(a))", relation.ravel().tolist())
+    restored = Recording.from_json(painter.run("return surface.recording()"))
+    assert len(restored.strokes) == np.count_nonzero(relation)
+    np.testing.assert_array_equal(np.float32(restored.replay()), np.clip(relation, -3, 3))
+    painter.stroke([[0.3, 0.4], [0.6, 0.5]], size=0.05, strength=1, tool="line")
+    painter.run("surface.begin({size: 0.1, strength: 1}); surface.extend([[0.5, 0.5]])")  # not over yet
+    recording = Recording.from_json(painter.run("return surface.recording()"))
+    painter.run("surface.cancel()")
+    assert close(painter.relation(), np.array(recording.replay()))
+
+
+def test_more_strokes_than_a_recording_holds_are_refused_with_a_remedy(painters: dict[str, Painter], port: int) -> None:
+    painter = painters["2d"].open(port)
+    painter.run("""for (let i = 0; i < 4200; i++) {
+          surface.stroke([[i / 4200, 0.5]], {size: 0.002, strength: 1});
+          if (i % 16 === 15) await surface.relation();
+        }""")
+    assert 4096 - 32 <= painter.run("return surface.depth") <= 4096
+    with pytest.raises(Exception, match=r"a recording holds 4096 strokes, .* save earlier"):
+        painter.run("surface.recording()")
 
 
 def test_a_line_does_not_depend_on_how_often_the_pointer_reports(painter: Painter) -> None:
