@@ -52,6 +52,7 @@ export class Disk {
     this.places = []
     this.scores = []
     this.run = null
+    $("disk-step").textContent = ""
     this.say("")
     this.draw()
   }
