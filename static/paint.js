@@ -1,21 +1,13 @@
 // The brush on the atlas: the stroke glows at once, the layer travels, and what the trainer made of it comes back.
 import {$, css, el, short, svg, toast, whole} from "./dom.js"
 import {model} from "./charts.js"
-import {SEQUENTIAL} from "./palettes.js"
+import {power} from "./field.js"
+import {tables} from "./palettes.js"
 import {Surface} from "./surface.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
 const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
-
-// 256 RGBA entries from colours
-function table(colours) {
-  const out = new Uint8Array(1024)
-  colours.forEach((c, i) => out.set([...bytes(c), 255], 4 * i))
-  return out
-}
-
-// what is painted: the accent where it amplifies, the paper's colour where it attenuates
-const tables = () => ({field: table(SEQUENTIAL), painted: table([...Array(256).keys()].map((i) => css(i < 128 ? "--paper" : "--accent")))})
+const colours = () => tables(css("--paper"), css("--accent"))
 
 export class Paint {
   constructor(channel, atlas) {
@@ -62,7 +54,7 @@ export class Paint {
   // the surface is made when it is first wanted; a layer that the server never acknowledged goes out again
   open() {
     const {bands, sheets} = this.atlas.size
-    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: tables()}).then((surface) => {
+    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours()}).then((surface) => {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
       this.tell()
@@ -139,9 +131,8 @@ export class Paint {
   feed() {
     const look = this.atlas.look
     if (!this.surface || !look) return
-    const {bands, sheets} = this.atlas.size, power = new Float32Array(bands * sheets)
-    for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) power[b * sheets + s] = this.atlas.value(look, b, s, 0)
-    this.surface.setField(power, [0, this.atlas.ranges(look).power])
+    const {bands, sheets} = this.atlas.size
+    this.surface.setField(power(look.rho, this.atlas.size), [0, this.atlas.ranges(look).power])
     const lines = this.atlas.outline(), over = $("paint-over")
     over.setAttribute("viewBox", `0 0 ${sheets} ${bands}`)
     const {band, sheet} = this.atlas.cursor
@@ -150,7 +141,7 @@ export class Paint {
   }
 
   theme() {
-    this.surface?.setTables(tables())
+    this.surface?.setTables(colours())
     this.drawGains()
   }
 
