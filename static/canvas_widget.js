@@ -46,8 +46,8 @@ class CanvasWidget extends Card {
   // --- what Python says ---
 
   take(messages) {
-    for (const [i, {kind, json, values}] of messages.entries()) {
-      if (kind === "field") this.field = values.slice()
+    for (const [i, {kind, json, shape, values}] of messages.entries()) {
+      if (kind === "field") this.field = {rho: values.slice(), size: {echoes: shape[2]}}
       else if (json?.type === "status") this.heed(json)
       else if (json?.type === "facts") this.open(json)
       else if (json?.type === "layer") this.takeLayer(json.seq, messages[i + 1].values)
@@ -100,8 +100,8 @@ class CanvasWidget extends Card {
 
   draw() {
     if (!this.surface || !this.field) return
-    const size = this.chart.size
-    this.surface.setField(power(this.field, size), [0, ranges(this.field, size).power])
+    const {rho, size} = this.field
+    this.surface.setField(power(rho, size), [0, ranges(rho, size).power])
     this.read()
   }
 

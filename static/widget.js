@@ -40,6 +40,7 @@ export class Card {
     })
     this.themed()
     const busy = setTimeout(() => this.complain("The kernel is at work: this shows the newest only, and what you do here counts when its cell is over.", "wait"), 2000)
+    await this.channel.ask("here") // a kernel answers the next message in the thread that this one came by
     await this.channel.ask("hello")
     clearTimeout(busy)
     this.card.setAttribute("aria-busy", "false")

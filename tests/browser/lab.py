@@ -57,9 +57,13 @@ class Lab:
         page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=60_000)
 
-    def run(self, page: Page, which: str = "run-all-cells") -> None:
-        """Run all cells, or with ``run-cell-and-select-next`` one."""
-        page.evaluate(f"void jupyterapp.commands.execute('notebook:{which}')")
+    def run(self, page: Page, cell: int | None = None) -> None:
+        """Run one cell, or all of them."""
+        if cell is None:
+            page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        else:
+            page.evaluate(f"jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}")
+            page.evaluate("void jupyterapp.commands.execute('notebook:run-cell')")
 
     def answers(self) -> bool:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):

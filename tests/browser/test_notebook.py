@@ -92,7 +92,7 @@ def test_the_mouse_paints_an_array_in_python_while_a_cell_runs(watched: Watched,
 canvas = CanvasWidget()
 canvas.observe(lambda change: say("layer", relation=change.new.tolist()), "relation")
 canvas""", """
-until = time.monotonic() + 20
+until = time.monotonic() + 40
 while not canvas.relation.any() and time.monotonic() < until:
     time.sleep(0.05)
 say("meanwhile", painted=bool(canvas.relation.any()))
@@ -102,10 +102,10 @@ canvas.show(np.arange(48.0).reshape(6, 8))
 """)
     page = watched.context.new_page()
     lab.open(page, "paint.ipynb")
-    lab.run(page, "run-cell-and-select-next")
+    lab.run(page, 0)
     card = shown(page, "Canvas")
     expect(card).to_contain_text("2-D: no adapter")
-    lab.run(page, "run-cell-and-select-next")
+    lab.run(page, 1)
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]")).to_be_visible()
     click(page, card, 4, 2)
     layer = np.array(said(lab, "layer")["relation"])
@@ -113,7 +113,7 @@ canvas.show(np.arange(48.0).reshape(6, 8))
     assert layer.min() == 0
     assert said(lab, "meanwhile")["painted"], "the layer came only after the cell"
     expect(card.locator(".readout")).to_contain_text(f"painted gain× {2 ** layer[4, 2]:.2f}")
-    lab.run(page, "run-cell-and-select-next")  # Python paints: the view shows it
+    lab.run(page, 2)  # Python paints: the view shows it
     page.mouse.move(*cell(card, 3, 3))
     expect(card.locator(".readout")).to_contain_text("painted gain× 2.00")
     card.locator(".face").focus()  # and the keys: erase what Python painted there
