@@ -29,5 +29,9 @@ class PatchError(ZSpaceError, ValueError):
     """A painted layer is malformed."""
 
 
+class PatchShapeError(PatchError, RuntimeError):
+    """A painted layer has another shape than its canvas."""
+
+
 class StateError(ZSpaceError, ValueError):
     """Weights from elsewhere do not fit the model."""

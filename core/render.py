@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ THEMES = {
     "dark": {"paper": "#14171c", "ink": "#e6e8eb", "quiet": "#8a929e", "signed": "berlin"},
     "light": {"paper": "#ffffff", "ink": "#1b1f24", "quiet": "#646c77", "signed": "RdBu_r"},
 }
+
+WHITE = {" ": "␣", "\n": "↵", "\t": "⇥"}  # how blanks are shown
 
 
 def render_atlas(atlas: ZAtlas, theme: Literal["dark", "light"] = "dark", signal: str | None = None) -> Figure:
@@ -60,6 +63,34 @@ def render_atlas(atlas: ZAtlas, theme: Literal["dark", "light"] = "dark", signal
     for e in range(echoes):
         _draw_echo(figure.add_subplot(grid[0, e]), chart, e, look)
     _draw_history(figure.add_subplot(grid[1, :]), [c for c in charts if c.frame == chart.frame], chart.frame, look)
+    return figure
+
+
+def render_disk(places: NDArray[np.float64], symbols: Sequence[str], painting: NDArray[Any] | None = None,
+                theme: Literal["dark", "light"] = "dark") -> Figure:
+    """Draw a model's symbols on the disk, over what is painted there.
+
+    Parameters
+    ----------
+    places : array [V, 2]
+        Of the symbols, as `core.disk.DiskChart.places` gives them; the first, unknown one is left out.
+    painting : array [SIDE, SIDE], optional
+        In [-1, 1].
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    look = THEMES[theme]
+    figure = Figure(figsize=(7.2, 7.2), dpi=100, facecolor=look["paper"], layout="constrained")
+    axes = figure.add_subplot()
+    _style(axes, look)
+    rim = axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=look["quiet"], linewidth=1))
+    if painting is not None:
+        axes.imshow(painting, extent=(-1, 1, -1, 1), cmap=look["signed"], vmin=-1, vmax=1).set_clip_path(rim)
+    for symbol, (x, y) in zip(symbols[1:], places[1:], strict=True):
+        shown = symbol if symbol.isprintable() and not symbol.isspace() else WHITE.get(symbol, f"U+{ord(symbol):04X}")
+        axes.text(x, y, shown, color=look["ink"], ha="center", va="center", fontsize=9, parse_math=False)
+    axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[], aspect="equal")
     return figure
 
 

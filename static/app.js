@@ -2,6 +2,7 @@
 import {Atlas} from "./atlas.js"
 import {Channel} from "./channel.js"
 import {drawLoss, restyle, Table} from "./charts.js"
+import {Disk} from "./disk.js"
 import {drawDoctor} from "./doctor.js"
 import {$, el, tips, toast} from "./dom.js"
 import {Generate} from "./generate.js"
@@ -13,7 +14,10 @@ const FIGURES = ["loss", "atlas", "history", "comparison"]
 const PAGES = ["live", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "B, E, V": "brush, eraser, only look", "X": "amplify or attenuate", "[ ]": "brush size", "U, C": "undo, clear", "arrows, Enter": "on the atlas: move the cell, stamp the brush there", "?": "these keys"}
+  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys"}
+const PAINTING = {"V": "only look", "B, E": "brush, eraser", "I, Q, O": "line, stamp, lasso", "X": "amplify or attenuate", "[ ]": "size", "{ }": "hardness", ", .": "strength", "M, A": "mirror, snap to cells",
+  "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
+  "Shift+Enter": "put the brush down: arrows paint, Enter lifts it", "Esc": "give up what is begun", "on the disk": "arrows move the spot, Enter paints it"}
 
 export function start(link) {
   const page = new Page(link)
@@ -29,7 +33,8 @@ class Page {
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
-    this.generate = new Generate(ask)
+    this.disk = new Disk(this.channel)
+    this.generate = new Generate(ask, this.disk)
     this.runs = new Runs(ask)
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
@@ -38,7 +43,7 @@ class Page {
     this.drawn = 0
     tips()
     new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar) // it may take two lines
-    $("keys").replaceChildren(...Object.entries(KEYS).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
+    for (const [id, keys] of [["keys", KEYS], ["keys-painting", PAINTING]]) $(id).replaceChildren(...Object.entries(keys).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
     $("theme").addEventListener("click", () => this.theme())
     $("help").addEventListener("click", () => $("help-dialog").showModal())
     $("snapshot").addEventListener("click", () => this.snapshot())
@@ -66,6 +71,7 @@ class Page {
       else link.removeAttribute("aria-current")
     }
     if (first || (run && run !== this.run)) this.hello(run)
+    if (page === "generate") this.disk.open()
     if (page === "runs") this.runs.refresh()
     if (page === "doctor") drawDoctor(this.ask)
     if (page === "live") this.draw(true)
@@ -124,6 +130,7 @@ class Page {
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
     this.paint.begin(facts)
     this.atlas.begin(facts)
+    this.disk.begin(facts)
     if (this.status?.run === facts.run) this.paint.heed(this.status.state.status) // it came just before the facts
     $("effect-empty").hidden = false
     $("effect").hidden = $("twin").hidden = true
@@ -199,6 +206,7 @@ class Page {
     localStorage.setItem("theme", root.dataset.theme)
     restyle(FIGURES)
     this.paint.theme()
+    this.disk.draw()
     this.draw(true)
   }
 
@@ -256,15 +264,18 @@ class Page {
   key(event) {
     if (event.target.type === "range" && event.target.form && event.key.startsWith("Arrow")) return // it moves the slider
     const typing = event.target.type !== "range" && /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
-    if ((event.ctrlKey || event.metaKey) && event.key === "z" && !typing) { event.preventDefault(); this.paint.undo(); return }
+    const tools = this.paint.tools, chord = (event.ctrlKey || event.metaKey) && !typing && event.key.toLowerCase()
+    if (["z", "y"].includes(chord)) { event.preventDefault(); chord === "y" || event.shiftKey ? tools.redo() : tools.undo(); return }
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
       " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
       "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, w: () => { location.hash = "#/generate" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
-      v: () => this.paint.choose("look"), b: () => this.paint.choose("brush"), e: () => this.paint.choose("erase"), x: () => this.paint.turn(), u: () => this.paint.undo(), c: () => this.paint.clear(),
-      "[": () => nudge("paint-size", -1), "]": () => nudge("paint-size", 1), p: () => this.atlas.play(),
+      v: () => tools.pick("look"), b: () => tools.pick("brush"), i: () => tools.pick("line"), q: () => tools.pick("stamp"), o: () => tools.pick("lasso"), e: () => tools.eraser(),
+      x: () => tools.turn(tools.mode === "more" ? "less" : "more"), m: () => tools.flip("mirror"), a: () => tools.flip("snap"), u: () => tools.undo(), y: () => tools.redo(), c: () => tools.clear(),
+      "[": () => tools.nudge("size", -1), "]": () => tools.nudge("size", 1), "{": () => tools.nudge("hardness", -1), "}": () => tools.nudge("hardness", 1), ",": () => tools.nudge("strength", -1), ".": () => tools.nudge("strength", 1),
+      5: () => tools.toggle("measured"), 6: () => tools.toggle("painted"), 7: () => tools.toggle("effect"), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key]
@@ -272,11 +283,6 @@ class Page {
     event.preventDefault()
     act()
   }
-}
-
-function nudge(id, by) {
-  const slider = $(id)
-  slider[by > 0 ? "stepUp" : "stepDown"]()
 }
 
 const signature = (status) => JSON.stringify([status.state.status, status.queue])

@@ -13,7 +13,6 @@ export class Atlas {
     this.kind = "state"
     this.echo = 0
     this.at = null // null follows the newest
-    this.cursor = {band: 0, sheet: 0}
     this.homology = null
     this.wire()
   }
@@ -39,8 +38,8 @@ export class Atlas {
     $("follow").addEventListener("click", () => this.follow(this.at !== null))
     $("play").addEventListener("click", () => this.play())
     $("fig-atlas").addEventListener("keydown", (e) => this.key(e))
-    $("fig-atlas").addEventListener("focus", () => { this.paint.focused = true; this.drawCursor() })
-    $("fig-atlas").addEventListener("blur", () => { this.paint.focused = false; fill("cursor", {sheet: [], band: []}); this.paint.feed() })
+    $("fig-atlas").addEventListener("focus", () => { this.paint.focused = true; this.drawCursor(); this.paint.tools.ghost() })
+    $("fig-atlas").addEventListener("blur", () => { this.paint.focused = false; fill("cursor", {sheet: [], band: []}); this.paint.feed(); this.paint.tools.ghost() })
   }
 
   choose(echo) {
@@ -53,30 +52,49 @@ export class Atlas {
     const move = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key]
     if (!move || !this.facts) return
     event.preventDefault()
-    const {bands, sheets} = this.size
-    this.cursor = {band: Math.min(Math.max(this.cursor.band + move[0], 0), bands - 1), sheet: (this.cursor.sheet + move[1] + sheets) % sheets}
+    const {bands, sheets} = this.size, [x, y] = this.spot
+    if (event.shiftKey) this.spot = [x + move[1] / 4 / sheets, Math.min(Math.max(y + move[0] / 4 / bands, 0), 1)]
+    else this.spot = [(Math.floor(x * sheets + 1e-9) + 0.5 + move[1]) / sheets, (Math.min(Math.max(this.cursor.band + move[0], 0), bands - 1) + 0.5) / bands]
+    if (!this.paint.tools.path) this.spot[0] -= Math.floor(this.spot[0]) // an open stroke may go round
+    this.spot[0] = Math.min(Math.max(this.spot[0], -8), 8)
     this.drawCursor()
     this.read()
+    this.paint.tools.moved()
+    this.paint.tools.say(this.described().slice(0, 5).map(([name, value]) => `${name} ${value}`).join(", "))
+  }
+
+  // the cell of a place in chart units, turns along and 0..1 up
+  cell(x, y) {
+    const {bands, sheets} = this.size
+    return {band: Math.min(Math.max(Math.floor(y * bands), 0), bands - 1), sheet: ((Math.floor(x * sheets) % sheets) + sheets) % sheets}
+  }
+
+  // what is read out: the cell of the spot, which pointer and arrows move
+  get cursor() { return this.cell(...this.spot) }
+
+  middle(band, sheet) {
+    return [(sheet + 0.5) / this.size.sheets, (band + 0.5) / this.size.bands]
   }
 
   drawCursor() {
+    if (!this.facts) return
     fill("cursor", {sheet: [this.cursor.sheet], band: [this.cursor.band]})
     this.paint.feed()
   }
 
-  // a place on the chart, x and y from 0 to 1, is read out
+  // a place on the chart, in chart units, is read out
   point(x, y) {
-    const {bands, sheets} = this.size
-    const cell = {band: Math.min(Math.max(Math.floor(y * bands), 0), bands - 1), sheet: ((Math.floor(x * sheets) % sheets) + sheets) % sheets}
-    if (cell.band === this.cursor.band && cell.sheet === this.cursor.sheet) return
-    this.cursor = cell
-    this.read()
+    const before = this.cursor
+    this.spot = [x, y]
+    const {band, sheet} = this.cursor
+    if (band !== before.band || sheet !== before.sheet) this.read()
   }
 
   begin(facts) {
     this.facts = facts
     this.bandNames = field.bandNames(facts.frame.edges)
     this.size = {bands: this.bandNames.length, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
+    this.spot = this.middle(0, 0)
     const {bands, sheets} = this.size
     const figure = model("atlas-figure")
     figure.x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
@@ -236,15 +254,20 @@ export class Atlas {
   }
 
   read() {
+    if (!this.look) return
+    $("readout").replaceChildren(...this.described().flatMap(([name, value]) => [el("span", {}, name), el("b", {}, value)]))
+  }
+
+  // names and values of what is at the cursor
+  described() {
     const look = this.look
-    if (!look) return
+    if (!look) return []
     const {band, sheet} = this.cursor
     const density = this.value(look, band, sheet, this.echo)
     const h = this.homology?.step === look.step && this.homology?.kind === this.kind ? this.homology : null
-    const pair = (name, value) => [el("span", {}, name), el("b", {}, value)]
-    $("readout").replaceChildren(...pair("band", this.bandNames[band]), ...pair("phase", `${Math.round((360 * sheet) / this.size.sheets)}°`),
-      ...pair("echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`), ...pair("density", short(density)),
-      ...pair("component", this.component(band, sheet)), ...this.gain(band, sheet).flatMap((g) => pair("painted gain", g)), ...(h ? pair("pieces", `${h.b0}`) : []), ...(h ? pair("loops", `${h.b1}`) : []))
+    return [["band", this.bandNames[band]], ["phase", `${Math.round((360 * sheet) / this.size.sheets)}°`],
+      ["echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`], ["density", short(density)],
+      ...this.gain(band, sheet).map((g) => ["painted gain", g]), ["component", this.component(band, sheet)], ...(h ? [["pieces", `${h.b0}`], ["loops", `${h.b1}`]] : [])]
   }
 
   // what is painted on a cell, as a factor; nothing where nothing is
@@ -260,7 +283,7 @@ export class Atlas {
       const band = Math.round(e.y), sheet = Math.round(e.x)
       if (!this.size || band < 0 || sheet < 0 || band >= this.size.bands || sheet >= this.size.sheets) return
       if (band === this.cursor.band && sheet === this.cursor.sheet) return
-      this.cursor = {band, sheet}
+      this.spot = this.middle(band, sheet)
       this.read()
     })
   }

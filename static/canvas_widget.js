@@ -19,6 +19,7 @@ class CanvasWidget extends Card {
     this.kernels = model.get("_kernels")
     this.sign = 1
     this.acknowledged = 0
+    this.pointer = null // that paints: the first that comes down, others wait
     this.state = el("span", {class: "num quiet", role: "status"})
     this.backend = el("span", {class: "quiet"})
     this.readout = el("div", {class: "readout num", "aria-live": "polite"})
@@ -33,14 +34,16 @@ class CanvasWidget extends Card {
       el("header", {}, this.title, el("span", {class: "fill"}), this.state), this.notice, this.chart.root,
       el("div", {class: "tools", role: "toolbar", "aria-label": "brush"},
         choice("tool", [["brush", "Brush"], ["erase", "Erase"]], (tool) => { this.tool = tool }), this.turn, this.size, this.strength,
-        button("Undo", "Take the last stroke back", () => { if (this.surface?.undo()) this.send() }),
-        button("Clear", "Wipe the layer", () => { if (this.surface) { this.surface.clear(); this.send() } }),
+        button("Undo", "Take the last stroke back", () => this.back("undo")),
+        button("Redo", "Paint the stroke taken back again", () => this.back("redo")),
+        button("Clear", "Wipe the layer", () => this.clear()),
         el("span", {class: "fill"}), this.backend),
       this.readout)
     const canvas = this.chart.canvas
     canvas.addEventListener("pointerdown", (event) => this.down(event))
     canvas.addEventListener("pointermove", (event) => this.move(event))
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.up(event))
+    canvas.addEventListener("pointerup", (event) => this.up(event))
+    canvas.addEventListener("pointercancel", (event) => { if (event.pointerId === this.pointer) this.cancel() })
   }
 
   // --- what Python says ---
@@ -75,7 +78,7 @@ class CanvasWidget extends Card {
 
   // a layer from elsewhere; what is just being painted here is newer
   takeLayer(seq, values) {
-    if (seq <= this.acknowledged || this.sending || this.pointer != null) return
+    if (seq <= this.acknowledged || this.sending || this.pointer !== null) return
     this.acknowledged = seq
     this.layer = values.slice() // of a batch only what is kept is held on to
     this.surface.setRelation(this.layer)
@@ -123,23 +126,28 @@ class CanvasWidget extends Card {
 
   brush() {
     const erase = this.tool === "erase", strength = this.strength.value
-    return {size: this.size.value, strength: erase ? Math.min(strength / 3, 1) : strength, sign: this.sign, erase}
+    return {tool: "brush", size: this.size.value, strength: erase ? Math.min(strength / 3, 1) : strength, sign: this.sign, erase}
+  }
+
+  // a point of a stroke, with a pen's pressure
+  place(event) {
+    return [...this.surface.place(event), Math.round(event.timeStamp), event.pointerType === "pen" ? event.pressure : 1]
   }
 
   down(event) {
-    if (event.button !== 0 || !this.surface) return
+    if (event.button !== 0 || !this.surface || this.pointer !== null) return
     event.preventDefault()
     this.chart.face.focus({preventScroll: true})
     this.chart.canvas.setPointerCapture(event.pointerId)
     this.pointer = event.pointerId
     this.surface.begin(this.brush())
-    this.surface.extend([this.surface.place(event)])
+    this.surface.extend([this.place(event)])
     this.send()
   }
 
   move(event) {
     if (event.pointerId !== this.pointer) return
-    this.surface.extend([...(event.getCoalescedEvents?.() ?? []), event].map((e) => this.surface.place(e)))
+    this.surface.extend([...(event.getCoalescedEvents?.() ?? []), event].map((e) => this.place(e)))
     this.send()
   }
 
@@ -150,9 +158,29 @@ class CanvasWidget extends Card {
     this.send()
   }
 
+  // an open stroke leaves nothing
+  cancel() {
+    if (this.pointer === null) return
+    this.pointer = null
+    this.surface.cancel()
+    this.send()
+  }
+
+  back(way) {
+    this.cancel()
+    if (this.surface?.[way]()) this.send()
+  }
+
+  clear() {
+    if (!this.surface) return
+    this.cancel()
+    this.surface.clear()
+    this.send()
+  }
+
   // a click of the brush at the chosen cell, for the keyboard
   stamp({band, sheet}) {
-    if (!this.surface) return
+    if (!this.surface || this.pointer !== null) return
     const {bands, sheets} = this.chart.size
     this.surface.stroke([[(sheet + 0.5) / sheets, (band + 0.5) / bands]], this.brush())
     this.send()

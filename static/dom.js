@@ -35,7 +35,7 @@ export function duration(seconds) {
 export function short(n) {
   const size = Math.abs(n)
   if (n === 0) return "0"
-  if (size >= 0.001 && size < 10000) return n.toPrecision(3)
+  if (size >= 0.001 && size < 999.5) return n.toPrecision(3)
   const [mantissa, exponent] = n.toExponential(2).split("e")
   return `${mantissa}·10${[...exponent.replace("+", "")].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`
 }

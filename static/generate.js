@@ -7,8 +7,9 @@ const NUMBERS = ["length", "seed", "temperature", "top_k", "top_p", "entropy", "
 const HINT = "Want something, and what it did and cost is measured over several seeds."
 
 export class Generate {
-  constructor(ask) {
+  constructor(ask, disk) {
     this.ask = ask
+    this.disk = disk
     this.form = $("generate-form")
     this.form.addEventListener("submit", (event) => { event.preventDefault(); if (this.busy) this.stop(); else this.start() })
     this.form.addEventListener("input", () => this.label())
@@ -51,12 +52,12 @@ export class Generate {
     const numbers = Object.fromEntries(NUMBERS.filter((name) => given[name]).map((name) => [name, Number(given[name])]))
     this.forget()
     this.prompt = given.prompt
-    this.compared = this.wishes.length > 0
+    this.compared = this.wishes.length > 0 || this.disk.painted
     if (this.compared) this.say("Writing both texts.")
     this.busy = true
     this.draw()
     try {
-      await this.ask("generate", {prompt: this.prompt, wishes: this.wishes, ...numbers})
+      await this.ask("generate", {prompt: this.prompt, wishes: this.wishes, disk: this.disk.painted, ...numbers})
     } catch (error) {
       this.busy = false
       this.fail(error.message)

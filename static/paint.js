@@ -1,42 +1,34 @@
-// The brush on the atlas: the stroke glows at once, the layer travels, and what the trainer made of it comes back.
+// Painting on the atlas: the stroke glows at once, the layer travels, and what the trainer made of it comes back.
 import {$, css, el, short, svg, toast, whole} from "./dom.js"
 import {model} from "./charts.js"
 import {power} from "./field.js"
-import {tables} from "./palettes.js"
+import {bytes, table, tables} from "./palettes.js"
 import {Surface} from "./surface.js"
+import {Tools} from "./tools.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
-const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
-const colours = () => tables(css("--paper"), css("--accent"))
+
+// a hidden layer lets through what is below
+function colours({measured, painted}) {
+  const all = tables(css("--paper"), css("--accent"))
+  return {field: measured ? all.field : table(Array(256).fill(css("--raised"))), painted: painted ? all.painted : new Uint8Array(1024)}
+}
 
 export class Paint {
   constructor(channel, atlas) {
     this.channel = channel
     this.atlas = atlas
-    this.tool = "look"
-    this.sign = 1
     this.acknowledged = 0
     this.strokes = []
     this.canvas = $("paint")
-    this.wire()
-  }
-
-  wire() {
-    for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => this.choose(button.dataset.tool))
-    $("paint-sign").addEventListener("click", () => this.turn())
-    $("paint-undo").addEventListener("click", () => this.undo())
-    $("paint-clear").addEventListener("click", () => this.clear())
-    const canvas = this.canvas
-    canvas.addEventListener("pointerdown", (e) => this.down(e))
-    canvas.addEventListener("pointermove", (e) => this.move(e))
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (e) => this.up(e))
-    $("fig-atlas").addEventListener("keydown", (e) => { if (e.key === "Enter" && this.shown) { e.preventDefault(); this.stamp() } })
+    this.tools = new Tools(this, atlas)
     new ResizeObserver(() => this.settle()).observe($("fig-atlas"))
   }
 
   // --- the run ---
 
   begin(facts) {
+    this.tools.cancel()
     this.facts = facts
     this.strokes = []
     this.gains = this.effect = null
@@ -54,12 +46,13 @@ export class Paint {
   // the surface is made when it is first wanted; a layer that the server never acknowledged goes out again
   open() {
     const {bands, sheets} = this.atlas.size
-    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours()}).then((surface) => {
+    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours(this.tools.layers)}).then((surface) => {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
       this.tell()
       if (this.layer) surface.setRelation(this.layer)
       this.feed()
+      this.tools.count()
       return surface
     })
     return this.opening
@@ -83,11 +76,10 @@ export class Paint {
     this.show()
   }
 
-  // --- tools ---
+  // --- where it can be painted ---
 
-  choose(tool) {
-    this.tool = tool
-    for (const b of document.querySelectorAll("[data-tool]")) b.setAttribute("aria-pressed", b.dataset.tool === tool)
+  // a tool is taken in hand, or laid down
+  take(tool) {
     if (tool !== "look") {
       this.atlas.choose(0)
       this.atlas.follow(true)
@@ -96,24 +88,15 @@ export class Paint {
     this.show()
   }
 
-  turn() {
-    this.sign = -this.sign
-    $("paint-sign").textContent = this.sign > 0 ? "+ amplify" : "− attenuate"
-  }
-
-  brush() {
-    const erase = this.tool === "erase", strength = Number($("paint-strength").value)
-    return {size: Number($("paint-size").value), strength: erase ? Math.min(strength / 3, 1) : strength, sign: this.sign, erase}
-  }
-
-  get shown() { return this.tool !== "look" && this.alive && this.atlas.echo === 0 && this.atlas.at === null && Boolean(this.atlas.look) }
+  get shown() { return this.tools.inHand && this.alive && this.atlas.echo === 0 && this.atlas.at === null && Boolean(this.atlas.look) }
 
   // the canvas lies over the chart exactly, where painting can be
   show() {
     const shown = this.facts && this.shown
     $("painting").hidden = !shown
     for (const node of document.querySelectorAll("[data-brush]")) node.disabled = !shown
-    if (!shown) return
+    this.tools.count()
+    if (!shown) return this.tools.cancel()
     this.settle()
     this.open()
     this.feed()
@@ -133,63 +116,37 @@ export class Paint {
     if (!this.surface || !look) return
     const {bands, sheets} = this.atlas.size
     this.surface.setField(power(look.rho, this.atlas.size), [0, this.atlas.ranges(look).power])
-    const lines = this.atlas.outline(), over = $("paint-over")
+    const lines = this.tools.layers.measured ? this.atlas.outline() : {x0: []}, over = $("paint-over")
     over.setAttribute("viewBox", `0 0 ${sheets} ${bands}`)
     const {band, sheet} = this.atlas.cursor
     over.replaceChildren(...["halo", "line"].flatMap((name) => lines.x0.map((x0, i) => svg("line", {class: name, x1: x0 + 0.5, y1: bands - 0.5 - lines.y0[i], x2: lines.x1[i] + 0.5, y2: bands - 0.5 - lines.y1[i]}))),
-      ...(this.focused ? [svg("rect", {class: "cursor", x: sheet, y: bands - 1 - band, width: 1, height: 1})] : []))
+      ...this.effectMarks(),
+      ...(this.focused && !this.tools.over ? [svg("rect", {class: "cursor", x: sheet, y: bands - 1 - band, width: 1, height: 1})] : []))
+  }
+
+  // the gains in force, a square a cell as large as its strength
+  effectMarks() {
+    const {bands, sheets} = this.atlas.size
+    if (!this.tools.layers.effect || this.gains?.projection == null) return []
+    return [...this.gains.relation].flatMap((value, i) => {
+      const side = 0.8 * Math.sqrt(Math.min(Math.abs(value), 3) / 3), x = (i % sheets) + 0.5, y = bands - Math.floor(i / sheets) - 0.5
+      const box = {x: x - side / 2, y: y - side / 2, width: side, height: side}
+      return Math.abs(value) < 0.05 ? [] : [svg("rect", {class: "under", ...box}), svg("rect", {class: value > 0 ? "gain" : "gain less", ...box})]
+    })
+  }
+
+  // the layers in their colours
+  dress() {
+    this.surface?.setTables(colours(this.tools.layers))
+    this.feed()
   }
 
   theme() {
-    this.surface?.setTables(colours())
+    this.dress()
     this.drawGains()
   }
 
-  // --- strokes ---
-
-  down(event) {
-    if (event.button !== 0 || !this.surface) return
-    event.preventDefault()
-    $("fig-atlas").focus({preventScroll: true})
-    this.canvas.setPointerCapture(event.pointerId)
-    this.pointer = event.pointerId
-    this.surface.begin(this.brush())
-    this.surface.extend([this.surface.place(event)])
-    this.send()
-  }
-
-  move(event) {
-    const box = this.canvas.getBoundingClientRect()
-    this.atlas.point((event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height)
-    if (event.pointerId !== this.pointer) return
-    this.surface.extend([...(event.getCoalescedEvents?.() ?? []), event].map((e) => this.surface.place(e)))
-    this.send()
-  }
-
-  up(event) {
-    if (event.pointerId !== this.pointer) return
-    this.pointer = null
-    this.surface.end()
-    this.send()
-  }
-
-  // a click of the brush at the chosen cell, for the keyboard
-  stamp() {
-    if (!this.surface) return
-    const {band, sheet} = this.atlas.cursor, {bands, sheets} = this.atlas.size
-    this.surface.stroke([[(sheet + 0.5) / sheets, (band + 0.5) / bands]], this.brush())
-    this.send()
-  }
-
-  undo() {
-    if (this.surface?.undo()) this.send()
-  }
-
-  clear() {
-    if (!this.surface) return
-    this.surface.clear()
-    this.send()
-  }
+  // --- the layer goes out ---
 
   // the newest layer goes out, one in flight; it is kept here until the server has it on disk
   async send() {
@@ -225,10 +182,11 @@ export class Paint {
 
   // the newest layer on disk, whoever painted it
   takeLayer({seq}, {values}) {
-    if (seq <= this.acknowledged || this.sending || this.pointer != null || this.kept) return
+    if (seq <= this.acknowledged || this.sending || this.tools.busy || this.kept) return
     this.acknowledged = seq
     this.layer = values.slice() // of a batch only what is kept is held on to
     this.surface?.setRelation(this.layer)
+    this.tools.count()
   }
 
   takeStrokes(strokes, {values, shape: [, bands, sheets]}) {
@@ -251,6 +209,7 @@ export class Paint {
     this.gains = {...gains, relation: layers.values.slice(), rgba: image.values.slice()}
     for (const {seq, reason} of gains.rejected) toast(`Input ${seq} was refused by the run: ${reason}`)
     this.drawGains()
+    this.feed()
   }
 
   drawGains() {

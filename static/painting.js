@@ -1,16 +1,23 @@
-// What was painted, on the host: enough to undo, and to bring a new device to where the lost one was.
+// What was painted, as strokes: enough to undo and redo all of them, and to bring a new device to where the lost one was.
 //
-// A step is one stroke or one clearing: its operations, until the layer after it has been read back; then that layer.
+// Layers are kept only to be quick: all of the newest steps, of older ones every 32nd. From a layer known the strokes
+// since are deposited again, which one backend does bit for bit alike.
 
-const KEEP = 32; // layers one can go back
+import { MAX_POINTS, deposits, move } from "./brush.js";
 
-/** The last steps of a layer and the layer before them. */
+const EVERY = 32;
+export const MOST = 4096; // strokes one can go back, and that a recording holds
+
 export class Painting {
-  #base;
-  #steps = [];
+  #base; // the layer before the first step
+  #shape;
+  #steps = []; // {number, stroke, layer, open, reading}
+  #undone = [];
+  #count = 0;
 
-  constructor(layer) {
+  constructor(layer, shape) {
     this.#base = layer;
+    this.#shape = shape;
   }
 
   /** How many steps can be undone. */
@@ -18,49 +25,91 @@ export class Painting {
     return this.#steps.length;
   }
 
-  /** Start a stroke; with a layer, a finished step that sets it. */
-  begin(layer = null) {
-    this.#steps.push({ operations: [], layer, open: !layer });
-    this.#trim();
+  /** How many steps can be done again. */
+  get ahead() {
+    return this.#undone.length;
   }
 
-  /** Add a deposit to the open stroke and apply it where there is an engine. */
-  add(operation, engine) {
-    this.#steps.at(-1).operations.push(operation);
-    engine?.deposit(operation);
+  /** The strokes, oldest first, but for an open one. */
+  get strokes() {
+    return this.#steps.filter((step) => !step.open).map((step) => step.stroke);
   }
 
-  /** The open stroke is over: read the layer back. */
+  /** Whether the first strokes are kept no longer. */
+  forgotten = false;
+
+  /** Start a stroke; one that ends makes an end of `redo`. */
+  begin(stroke) {
+    this.#steps.push({ number: this.#count++, stroke, layer: null, open: true });
+  }
+
+  /** Go on to a point; a brush leaves its mark at once. What a recording could not hold is left out. */
+  extend(point, engine) {
+    const { stroke } = this.#steps.at(-1), before = stroke.points.at(-1) ?? null;
+    if (stroke.points.length === MAX_POINTS) return;
+    stroke.points.push(point);
+    if (stroke.tool !== "brush") return;
+    const operation = move(before, point, stroke, this.#shape);
+    if (operation) engine?.deposit(operation);
+  }
+
+  /** The open stroke is over: deposit what is left of it, and read the layer back. */
   end(engine) {
-    const step = this.#steps.at(-1);
+    const step = this.#steps.at(-1), { stroke } = step;
     step.open = false;
-    if (engine) this.#readBack(step, engine);
+    this.#undone = [];
+    if (!engine) return;
+    const rest = stroke.tool === "brush" ? [move(null, stroke.points.at(-1), stroke, this.#shape)] : deposits(stroke, this.#shape);
+    for (const operation of rest) engine.deposit(operation);
+    this.#readBack(step, engine);
   }
 
-  /** Forget the newest step; false where there is none. */
+  /** Forget the open stroke; what it left goes with `restore`. */
+  drop() {
+    this.#steps.pop();
+  }
+
+  /** Take the newest step back; false where there is none. */
   undo() {
-    return this.#steps.pop() !== undefined;
+    const step = this.#steps.pop();
+    if (step) this.#undone.push(Object.assign(step, { layer: null }));
+    return Boolean(step);
   }
 
-  /** Bring an engine's layer to where the painting is: the newest layer known, then the operations since. */
+  /** Do the step that was undone last again; false where there is none. */
+  redo() {
+    const step = this.#undone.pop();
+    if (step) this.#steps.push(step);
+    return Boolean(step);
+  }
+
+  /** Bring an engine's layer to where the painting is: the newest layer known, then the strokes since. */
   restore(engine) {
     const known = this.#steps.findLastIndex((step) => step.layer);
     engine.setLayer(known < 0 ? this.#base : this.#steps[known].layer);
     for (const step of this.#steps.slice(known + 1)) {
-      for (const operation of step.operations) engine.deposit(operation);
+      if (step.open && step.stroke.tool !== "brush") continue; // nothing is painted of it yet
+      for (const operation of deposits(step.stroke, this.#shape, !step.open)) engine.deposit(operation);
       if (!step.open) this.#readBack(step, engine);
     }
   }
 
   #readBack(step, engine) {
+    if (step.reading) return; // undo after undo comes by here faster than layers come home
+    step.reading = true;
     engine.copyLayer().then((layer) => {
       step.layer = layer;
-      step.operations = [];
-      this.#trim();
-    }, () => {}); // the device went away; `restore` asks the next one
+      this.#thin();
+    }, () => {}).finally(() => { step.reading = false; }); // where the device went away `restore` asks the next one
   }
 
-  #trim() {
-    while (this.#steps.length > KEEP && this.#steps[0].layer) this.#base = this.#steps.shift().layer;
+  #thin() {
+    const steps = this.#steps;
+    for (const step of steps.slice(0, -EVERY)) if (step.number % EVERY) step.layer = null;
+    if (steps.length <= MOST) return;
+    const first = steps.findIndex((step) => step.layer);
+    this.#base = steps[first].layer;
+    steps.splice(0, first + 1);
+    this.forgotten = true;
   }
 }

@@ -11,7 +11,8 @@ export const signed = (theme = document.documentElement.dataset.theme) => (theme
 // one colour a band, low to high
 export const bandColour = (band, bands) => CIVIDIS[Math.round(20 + (200 * band) / Math.max(bands - 1, 1))]
 
-const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
-const table = (colours) => Uint8Array.from(colours.flatMap((c) => [...bytes(c), 255]))
+export const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
+// 256 RGBA entries from colours
+export const table = (colours) => Uint8Array.from(colours.flatMap((c) => [...bytes(c), 255]))
 // of a Surface; what is painted: the accent where it amplifies, the paper's colour where it attenuates
 export const tables = (paper, accent) => ({field: table(SEQUENTIAL), painted: table([...Array(256).keys()].map((i) => (i < 128 ? paper : accent)))})

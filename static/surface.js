@@ -7,8 +7,8 @@
 // The page gives the canvas its size by style; width and height attributes stay alone. Listen to pointers on the canvas
 // itself: it is never replaced, because engines draw off screen and hand over bitmaps.
 
-import { REST, WAVE, brush, deposit, layerSize, spread } from "./brush.js";
-import { Painting } from "./painting.js";
+import { REST, WAVE, assertWhole, layerSize, point, settings, spread, stamps } from "./brush.js";
+import { MOST, Painting } from "./painting.js";
 import { PlainEngine } from "./surface2d.js";
 import { GpuEngine } from "./surfacegpu.js";
 
@@ -27,8 +27,8 @@ export class Surface extends EventTarget {
   #ready; // promise of the engine
   #generation = 0; // callbacks of an older engine are ignored
   #losses = [];
-  #brush = null;
-  #last = null; // the stroke's last point
+  #stroke = null; // the open one
+  #restored = []; // stamps that make the relation which was restored last
   #moving = false;
   #restsAt = 0;
   #steppedAt = 0;
@@ -57,7 +57,7 @@ export class Surface extends EventTarget {
     this.field = { values: new Float32Array(bands * sheets), range: [0, 1] };
     this.#checkTables(tables);
     this.tables = tables;
-    this.painting = new Painting(new Float32Array(this.shape.width * this.shape.height));
+    this.painting = new Painting(new Float32Array(this.shape.width * this.shape.height), this.shape);
     this.target = canvas.getContext("bitmaprenderer");
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.observer = new ResizeObserver((entries) => this.#resized(entries.at(-1)));
@@ -91,6 +91,11 @@ export class Surface extends EventTarget {
     return this.painting.depth;
   }
 
+  /** Steps that `redo` can do again. */
+  get ahead() {
+    return this.painting.ahead;
+  }
+
   /** Give everything back. */
   release() {
     this.#generation++;
@@ -109,58 +114,82 @@ export class Surface extends EventTarget {
     return [(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height];
   }
 
-  /** Start a stroke with a brush {size, strength, sign, erase}, see brush.js. */
+  /** Start a stroke of a tool: {tool, size, strength, hardness, sign, erase, mirror}, see brush.js. */
   begin(options) {
-    this.#brush = brush(options);
-    this.#last = null;
-    this.painting.begin();
+    this.#stroke = { ...settings(options), points: [] };
+    this.painting.begin(this.#stroke);
   }
 
-  /** Go on to points [x, y] in chart units, one deposit each. */
+  /** Go on to points [x, y, milliseconds, pressure] in chart units; a brush paints at once, the other tools at the end. */
   extend(points) {
-    if (!this.#brush) throw new Error("there is no stroke: begin one first");
-    for (const point of points) {
-      const operation = deposit(this.#last, point, this.#brush, this.shape);
-      this.#last = point;
-      if (operation) this.painting.add(operation, this.#engine);
-    }
-    this.#stir();
+    if (!this.#stroke) throw new Error("there is no stroke: begin one first");
+    for (const given of points) this.painting.extend(point(given), this.#engine);
+    if (this.#stroke.tool === "brush") this.#stir();
   }
 
   /** The stroke is over. */
   end() {
-    if (!this.#brush) return;
-    if (this.#last) {
-      this.painting.add(deposit(null, this.#last, this.#brush, this.shape), this.#engine);
-      this.#stir();
+    const stroke = this.#stroke;
+    if (!stroke) return;
+    try {
+      assertWhole(stroke);
+    } catch (error) {
+      this.cancel();
+      throw error;
     }
-    this.#brush = null;
+    this.#stroke = null;
     this.painting.end(this.#engine);
+    this.#stir();
   }
 
-  /** A whole stroke. */
+  /** Give the open stroke up, as if it had never been begun. */
+  cancel() {
+    if (!this.#stroke) return;
+    this.#stroke = null;
+    this.painting.drop();
+    this.#restore();
+  }
+
+  /** A whole stroke; one that cannot be leaves nothing. */
   stroke(points, options) {
     this.begin(options);
     try {
       this.extend(points);
-    } finally {
       this.end();
+    } finally {
+      this.cancel();
     }
   }
 
-  /** Take the last stroke or clearing back; false where there is none. The last 32 are kept. */
+  /** Take the last stroke back; false where there is none. */
   undo() {
-    this.end();
-    const undone = this.painting.undo();
-    if (undone) this.#restore();
-    return undone;
+    return this.#turn("undo");
   }
 
-  /** Wipe the layer; can be undone. */
+  /** Do what was undone last again; false where there is nothing. A new stroke forgets it. */
+  redo() {
+    return this.#turn("redo");
+  }
+
+  #turn(way) {
+    this.cancel();
+    const turned = this.painting[way]();
+    if (turned) this.#restore();
+    return turned;
+  }
+
+  /** Wipe the layer: one more stroke, that erases the whole chart. */
   clear() {
-    this.end();
-    this.painting.begin(new Float32Array(this.shape.width * this.shape.height));
-    this.#restore();
+    this.cancel();
+    this.stroke([[0, 0], [1, 1]], { tool: "stamp", size: 1, strength: 1, erase: true });
+  }
+
+  /** The strokes that lead to the layer, as canvas.strokes.Recording reads them; a restored relation as stamps. */
+  recording() {
+    const { bands, sheets } = this.shape, strokes = [...this.#restored, ...this.painting.strokes];
+    if (strokes.length > MOST || this.painting.forgotten)
+      throw new RangeError(`a recording holds ${MOST} strokes, and there are more: save earlier, or clear the layer first`);
+    return { version: 2, bands, sheets, strokes };
   }
 
   /** The layer's area means [bands x sheets]. */
@@ -170,9 +199,10 @@ export class Surface extends EventTarget {
 
   /** Restore a layer that is level in every cell of a relation; a new start: nothing before it can be undone. */
   setRelation(relation) {
-    const layer = spread(relation, this.shape.bands, this.shape.sheets);
-    this.#brush = null;
-    this.painting = new Painting(layer);
+    const { bands, sheets } = this.shape, layer = spread(relation, bands, sheets);
+    this.#stroke = null;
+    this.#restored = stamps(relation, bands, sheets);
+    this.painting = new Painting(layer, this.shape);
     this.#restore();
   }
 

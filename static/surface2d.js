@@ -37,22 +37,34 @@ export class PlainEngine {
     return this.layer.slice();
   }
 
-  deposit({ stamps, amount, erase }) {
-    const { width, height, layer } = this;
-    const weights = new Map();
-    for (let i = 0; i < stamps.length; i += 4) {
-      const [x, y, radius, strength] = stamps.subarray(i, i + 4);
-      for (let row = Math.max(0, Math.floor(y - radius)); row <= Math.min(height - 1, y + radius); row++)
-        for (let column = Math.floor(x - radius); column <= x + radius; column++) {
-          const dx = column + 0.5 - x, dy = row + 0.5 - y;
-          const fall = Math.max(1 - (dx * dx + dy * dy) / (radius * radius), 0);
-          const cell = row * width + (((column % width) + width) % width);
-          weights.set(cell, Math.max(weights.get(cell) ?? 0, strength * fall * fall));
-        }
-    }
-    for (const [cell, weight] of weights)
+  deposit({ marks, spans, amount, erase, hardness }) {
+    const { layer } = this;
+    for (const [cell, weight] of spans ? this.#covered(marks) : this.#weights(marks, hardness))
       layer[cell] = erase ? layer[cell] * (1 - amount * weight)
         : Math.min(Math.max(layer[cell] + amount * weight, -LIMIT), LIMIT);
+  }
+
+  *#covered(spans) {
+    for (let i = 0; i < spans.length; i += 4)
+      for (let column = spans[i + 1]; column < spans[i + 2]; column++) yield [spans[i] * this.width + column, 1];
+  }
+
+  /** The heaviest dab at every cell that one reaches; canvas/strokes.py does the same in the same order. */
+  #weights(dabs, hardness) {
+    const { width, height } = this, soft = 1 - hardness * hardness, weights = new Map();
+    for (let i = 0; i < dabs.length; i += 4) {
+      const [x, y, radius, most] = dabs.subarray(i, i + 4), square = radius * radius;
+      for (let row = Math.max(0, Math.floor(y - radius)); row <= Math.min(height - 1, Math.floor(y + radius)); row++) {
+        const dy = row + 0.5 - y, half = Math.sqrt(Math.max(square - dy * dy, 0));
+        for (let column = Math.ceil(x - half - 0.5); column <= Math.floor(x + half - 0.5); column++) {
+          const dx = column + 0.5 - x;
+          const fall = Math.min(Math.max((1 - (dx * dx + dy * dy) / square) / soft, 0), 1);
+          const cell = row * width + (((column % width) + width) % width);
+          weights.set(cell, Math.max(weights.get(cell) ?? 0, most * fall * fall));
+        }
+      }
+    }
+    return weights;
   }
 
   /** Area mean over the grid, [bands x sheets]. */
@@ -63,7 +75,7 @@ export class PlainEngine {
       const band = Math.floor((Math.floor(cell / width) * bands) / height);
       sums[band * sheets + Math.floor(((cell % width) * sheets) / width)] += layer[cell];
     }
-    return Float32Array.from(sums, (sum) => (sum * bands * sheets) / (width * height));
+    return Float32Array.from(sums, (sum) => sum / ((width / sheets) * (height / bands)));
   }
 
   step(count) {

@@ -1,8 +1,9 @@
 // The surface's operations on WebGPU, by the kernels that the server runs through wgpu.
 
-import { MAX_STAMPS, WAVE, assertStable } from "./brush.js";
+import { MAX_DABS, WAVE, assertStable } from "./brush.js";
 
 const NAMES = ["deposit", "wave", "colour", "reduce"];
+const MOST = 2 * MAX_DABS; // marks of one dispatch
 const texts = new Map(); // kernels fetched once a page
 
 /** Backend of a `Surface`; `PlainEngine` has the same methods. */
@@ -43,13 +44,13 @@ export class GpuEngine {
     this.pipelines = Object.fromEntries(NAMES.map((name, i) => [name, pipelines[i]]));
     const cells = 16 * Math.ceil((width * height) / 4), grid = 16 * Math.ceil((bands * sheets) / 4);
     for (const [name, size] of Object.entries({ layer: cells, velocity: cells, shown0: cells, shown1: cells,
-      means: grid, field: grid, tables: 2048, stamps: 16 * MAX_STAMPS }))
+      means: grid, field: grid, tables: 2048, marks: 16 * MOST }))
       this.#buffer(name, size, GPUBufferUsage.STORAGE);
     for (const name of NAMES) this.#buffer(`${name}Params`, 48, GPUBufferUsage.UNIFORM);
     this.#write("waveParams", params([width, height], [WAVE.dt, WAVE.speed, WAVE.stiffness, WAVE.damping]));
     this.#write("reduceParams", params([width, height, bands, sheets]));
     this.range = [0, 1];
-    this.#group("deposit", "deposit", ["stamps", "layer"]);
+    this.#group("deposit", "deposit", ["marks", "layer"]);
     this.#group("reduce", "reduce", ["layer", "means"]);
     this.#group("wave0", "wave", ["layer", "shown0", "velocity", "shown1"]);
     this.#group("wave1", "wave", ["layer", "shown1", "velocity", "shown0"]);
@@ -133,10 +134,14 @@ export class GpuEngine {
     }));
   }
 
-  deposit({ stamps, amount, erase }) {
-    this.#write("stamps", stamps);
-    this.#write("depositParams", params([this.width, this.height, stamps.length / 4, Number(erase)], [amount]));
-    this.#submit((encoder) => this.#dispatch(encoder, "deposit", "deposit", this.#blocks));
+  deposit({ marks, spans, amount, erase, hardness }) {
+    for (let start = 0; start < marks.length; start += 4 * MOST) { // spans do not overlap, so they may come in parts
+      const part = marks.subarray(start, start + 4 * MOST);
+      this.#write("marks", part);
+      this.#write("depositParams", params(
+        [this.width, this.height, part.length / 4, Number(erase), Number(spans)], [amount, hardness]));
+      this.#submit((encoder) => this.#dispatch(encoder, "deposit", "deposit", this.#blocks));
+    }
   }
 
   /** Area mean over the grid, [bands x sheets]. */

@@ -117,7 +117,10 @@ export class Chart {
     if (!this.size) return
     const box = this.face.getBoundingClientRect(), {bands, sheets} = this.size
     const inside = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1)
-    this.cell = {band: inside(1 - (event.clientY - box.top) / box.height, bands), sheet: inside((event.clientX - box.left) / box.width, sheets)}
+    const band = inside(1 - (event.clientY - box.top) / box.height, bands), sheet = inside((event.clientX - box.left) / box.width, sheets)
+    if (band === this.cell.band && sheet === this.cell.sheet) return
+    this.cell = {band, sheet}
+    this.drawLines()
     this.onCell()
   }
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,7 +21,7 @@ from core.nn.families import FAMILIES
 from core.optim import OPTIMISERS, SHAPES
 from core.runs import compare as comparison
 from core.runs.config import RunConfig
-from core.runs.control import paint, send
+from core.runs.control import send
 from core.runs.evaluation import evaluate_run
 from core.runs.generations import Writer, measure_desire, new_name, replay_generation
 from core.runs.index import UNREADABLE, RunIndex
@@ -32,6 +31,7 @@ from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import WARM_STEPS, Trainer
 from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
+from workbench.painting import disk, read_disk, steer
 from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json
 from workbench.study import compare, sweep
 from workbench.tables import choice_table, effect_table, evaluation_tables, launch_table, timing_table
@@ -196,6 +196,8 @@ def sample(
     distribution: Annotated[str, typer.Option(help="A hint: shares to lean to, written like a desire.")] = "",
     phases: Annotated[str, typer.Option(help="Only look for the first characters, and settle later: 128,256.")] = "",
     entropy: Annotated[float | None, typer.Option(help="Lead the temperature to this entropy, in nats.")] = None,
+    painted: Annotated[Path | None, typer.Option("--disk", help="A painted disk as .npy, 128 x 128 in [-1, 1]: what is "
+                                                 "under a symbol is its score; `zspace disk` shows where.")] = None,
     compare: Annotated[int, typer.Option(min=0, help="Write so many seeds with and without desire, compared.")] = 0,
     runs: Runs = DEFAULT_RUNS,
     as_json: AsJson = False,
@@ -204,7 +206,10 @@ def sample(
     folder = RunStore(runs).open(run)
     writer = Writer(folder, checkpoint)
     prompt, symbols = writer.opening if prompt is None else prompt, writer.corpus.vocabulary
-    how = Sampling(temperature, top_k, top_p, read_wishes("--desire", desire, symbols), strength, budget,
+    wanted = read_wishes("--desire", desire, symbols)
+    if painted is not None:
+        wanted = read_disk(painted, writer) + (0.0 if wanted is None else wanted)
+    how = Sampling(temperature, top_k, top_p, wanted, strength, budget,
                    read_hint(window, distribution, symbols), read_phases(phases), entropy)
     if compare:
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=err,
@@ -259,27 +264,8 @@ def evaluate(
     out.print(f"recorded as evaluation {found['id']}", style="dim")
 
 
-@app.command()
-@kind
-def steer(
-    run: str,
-    npy: Annotated[Path, typer.Option("--npy", help="Layer as .npy, bands by sheets, log2 gains in [-3, 3].")],
-    chart: Annotated[str, typer.Option(help="Chart that the layer is painted on.")] = "atlas",
-    coherence: Annotated[float, typer.Option(help="Trust in this layer, above 0.")] = 1.0,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: AsJson = False,
-) -> None:
-    """Append a painted layer to a run's input log; it folds into training from the next step boundary on."""
-    folder = RunStore(runs).open(run)
-    try:
-        layer = np.load(npy, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{npy} cannot be read as .npy ({error}): save it with numpy.save") from error
-    record = paint(folder, layer, chart, coherence)
-    if as_json:
-        print_json({"run": folder.id, "status": folder.status(), "seq": record["seq"]})
-    else:
-        out.print(f"acknowledged as input {record['seq']} of {folder.id} ({folder.status()})")
+app.command()(steer)
+app.command()(disk)
 
 
 @app.command()

@@ -164,12 +164,12 @@ class Controller:
         self.queue.ensure_worker()
         return {"queued": number}
 
-    def generate(self, watch: RunWatch, ask: Answer) -> Writing:
-        """Let a run write; several pages at once, but not any number of them."""
+    def generate(self, watch: RunWatch, ask: Answer, painted: dict[str, float]) -> Writing:
+        """Let a run write, wanting what was asked for and painted; several pages at once, but not any number."""
         self._writings = [w for w in self._writings if w.at_work]
         if len(self._writings) >= WRITINGS:
             raise CommandError(f"{WRITINGS} generations are at work: wait for one to end, or stop one")
-        self._writings.append(Writing(watch.folder, check(ask)))
+        self._writings.append(Writing(watch.folder, {**check(ask), "painted": painted}))
         return self._writings[-1]
 
     # --- looking ------------------------------------------------------------------------------------------------------

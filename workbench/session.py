@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 
 from canvas import codec
 from canvas.codec import Message, Refusal
+from core.disk import SIDE
 from core.errors import ZSpaceError
 from workbench.asks import kind_in, number_in, run_in
 from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
+from workbench.disk import Disk
 from workbench.effect import effect
 from workbench.watch import RunWatch, open_watch
 from workbench.writing import Writing
@@ -57,6 +59,7 @@ class Session:
         self._next: tuple[RunWatch | None, RunWatch | None] | None = None
         self.twin: RunWatch | None = None
         self.writing: Writing | None = None
+        self._disk: Disk | None = None
         self._own_layer: tuple[RunWatch, int] | None = None  # the newest that this page painted
         self._batch, self._received = 0, 0
         self._in_flight: dict[int, float] = {}
@@ -257,13 +260,14 @@ class Session:
         self._start(partial(command, self, ask), message.sequence)
 
     def _paint(self, message: Message) -> None:
-        """A painted layer of the chart that this page shows."""
+        """A painted layer of the run that this page shows: on its atlas, which steers it, or on its disk."""
         if self.watch is None or message.frame != self.watch.frame.signature():
             raise Refusal("frame", f"the layer was painted on frame {message.frame[:12] or 'none'}, the run shown has "
                           "another: paint again on the chart as it is now")
         frame = self.watch.frame
-        if message.chart != "atlas":
-            raise Refusal("chart", f"chart {message.chart!r} is not painted on here: use 'atlas'")
+        if message.chart == "disk":
+            self._start(partial(self._paint_disk, message), message.sequence, self.controller.painting)
+            return
         if message.shape != (frame.bands, frame.sheets):
             raise Refusal("shape", f"the layer has shape {message.shape}: the chart has {(frame.bands, frame.sheets)}")
         layer = np.frombuffer(message.values, "<f4").reshape(message.shape)
@@ -275,6 +279,18 @@ class Session:
             return answer
 
         self._start(paint, message.sequence, self.controller.painting)
+
+    def _paint_disk(self, message: Message) -> Answer:
+        """A painting on the disk; it belongs to this page, until a generation records what it comes to."""
+        if message.shape != (SIDE, SIDE):
+            raise Refusal("shape", f"the painting has shape {message.shape}: the disk has {(SIDE, SIDE)}")
+        return self._disk_of(self._watched()).paint(np.frombuffer(message.values, "<f4").reshape(message.shape))
+
+    def _disk_of(self, watch: RunWatch) -> Disk:
+        """The disk of the shown run, made when it is first asked for."""
+        if self._disk is None or self._disk.folder.path != watch.folder.path:
+            self._disk = Disk(watch.folder)
+        return self._disk
 
     def _start(self, work: Callable[[], Answer], sequence: int, threads: Executor | None = None) -> None:
         """Answer when the work is done."""
@@ -329,8 +345,16 @@ class Session:
     def generate(self, ask: Answer) -> Answer:
         """Let the shown run write, and nothing else for this page; the text comes with the next batches."""
         self.hush({})
-        self.writing = self.controller.generate(self._watched(), ask)
+        watch, painted = self._watched(), ask.pop("disk", False)
+        if not isinstance(painted, bool):
+            raise Refusal("command", f"disk is {painted!r:.40}: give true or false")
+        self.writing = self.controller.generate(watch, ask, self._disk_of(watch).wanted if painted else {})
         return {}
+
+    def disk(self, ask: Answer) -> Answer:
+        """Where the shown run's symbols lie; anew from its newest checkpoint, if the page asks for that."""
+        disk = self._disk_of(self._watched())
+        return disk.renew() if ask.get("renew") is True else disk.facts
 
     def hush(self, ask: Answer) -> Answer:
         """End what writes for this page."""
@@ -384,7 +408,7 @@ def _steer(do: str) -> Callable[[Session, Answer], Answer]:
 
 COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
     "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot, "twin": Session.ask_twin,
-    "generate": Session.generate, "hush": Session.hush,
+    "generate": Session.generate, "hush": Session.hush, "disk": Session.disk,
     "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(run_in(ask)),
     "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
     "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),

@@ -187,6 +187,7 @@ class RunWatch:
                 self.stroke_count += 1
                 self.projector.push_patch(patch.relation, coherence=patch.coherence, tension=patch.tension,
                                           depth=patch.depth)
+        self.projector.refresh()  # once a tick: every page reads this picture
 
     def _take_sample(self) -> None:
         """The newest sample, once its surprise is there too."""
@@ -253,7 +254,8 @@ class RunWatch:
         if self.applied is None:
             return None
         fold = Fold.from_record(self.applied["fold"]["atlas"])
-        projection = self.projector.emit_zspace_patch()["amplitude"] if self.projector.queue_len else None
+        picture = self.projector.picture
+        projection = None if picture.blank else picture.amplitude
         return {"step": self.applied["step"], "seq": self.applied["seq"], "amplitude": fold.amplitude,
                 "rejected": self.applied.get("rejected", []), "projection": projection}, fold.relation
 

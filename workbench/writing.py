@@ -1,6 +1,7 @@
 """Generation for a page: written by a process of its own, so that no page waits for it, and followed line by line.
 
-The process is given one JSON object, what `check` returned, and prints JSON objects, one a line::
+The process is given one JSON object, what `check` returned and the scores of painted symbols, and prints JSON objects,
+one a line::
 
     {"targets": "aeiou"}                    the symbols that the desire is about
     {"arm": "without", "text": "t"}         a symbol of the first seed; "tilted" with desire
@@ -28,7 +29,7 @@ from core.runs.store import RunFolder
 Line = dict[str, Any]
 SEEDS = 8  # texts a side, for the effect; the page shows the first
 LONGEST = 2000  # characters a text
-WISHES, WISH = 16, 200  # how many, and characters in one; a process's argument has its limit
+WISHES, WISH = 16, 200  # how many, and characters in one
 
 
 class Number(NamedTuple):
@@ -90,13 +91,16 @@ class Writing:
     folder : RunFolder
         Of the run that writes.
     ask : dict
-        As `check` returned it.
+        As `check` returned it, and `painted`: symbols and their scores.
     """
 
     def __init__(self, folder: RunFolder, ask: Line) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.writing", str(folder.path), json.dumps(ask)], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [sys.executable, "-m", "workbench.writing", str(folder.path)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._process.stdin is not None
+        with self._process.stdin as pipe:
+            pipe.write(json.dumps(ask))
         self._lines: list[Line] = []
         threading.Thread(target=self._follow, daemon=True).start()
 
@@ -138,7 +142,8 @@ def write(folder: RunFolder, ask: Line) -> None:
     """Write in this process, and print."""
     try:
         writer = Writer(folder)
-        scores = wish_scores([(n, s) for n, s in ask["wishes"]], writer.corpus.vocabulary) if ask["wishes"] else None
+        wanted = [*((n, s) for n, s in ask["wishes"]), *ask["painted"].items()]
+        scores = wish_scores(wanted, writer.corpus.vocabulary) if wanted else None
         how = Sampling(ask["temperature"], ask["top_k"], ask["top_p"], scores, budget=ask["budget"],
                        target_entropy=ask["entropy"])
         prompt, length, seed = ask["prompt"] or writer.opening, ask["length"], ask["seed"]
@@ -167,4 +172,4 @@ def _say(line: Line) -> None:
 
 
 if __name__ == "__main__":
-    write(RunFolder(Path(sys.argv[1])), json.loads(sys.argv[2]))
+    write(RunFolder(Path(sys.argv[1])), json.load(sys.stdin))

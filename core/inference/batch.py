@@ -97,23 +97,24 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     ValueError
         Another shape or order, or host values that are not finite.
     """
-    x = checked_rows("the latents", z_states, (None, None))
+    x = checked_rows("the latents", z_states, (None, None), squares=True)
     n = x.shape[1]
     if not 1 <= n <= LONGEST or not x.shape[0]:
         raise ValueError(f"the latents have shape {tuple(x.shape)}: give at least one, of 1 to {LONGEST} values")
     xp, alpha = functions_of(x), checked_alpha(alpha)
     padded = xp.columns(x)  # [D + 2, N]: short rows would be sums of few values each, one call after another
     z = padded[1:-1]
-    energy, none = (z * z).sum(axis=0), xp.put(np.zeros(x.shape[0]), x)
+    energy, none = xp.sum_squares(z), xp.put(np.zeros(x.shape[0]), x)
     motion = bend = none
-    if n > 1:
-        first = z[1:] - z[:-1]
-        motion = xp.absolute(first).sum(axis=0) * (1 / (n - 1))
+    first = z[1:] - z[:-1]
     if n > 2:
-        bend = xp.absolute(first[1:] - first[:-1]).sum(axis=0) * (1 / (n - 2))
-    total, high, moment, lifted = _rows_of(xp.put(_weights(n, alpha), x) @ xp.power(x), 4)
-    whole = total + (1.0 - xp.greater(total, none))  # 1 for zeros, whose other sums are 0
-    held = energy + (1.0 - xp.greater(energy, none))
+        bend = xp.sum_sizes(first[1:] - first[:-1]) * (1 / (n - 2))
+    if n > 1:
+        motion = xp.sum_sizes(first) * (1 / (n - 1))
+    sums = xp.put(_weights(n, alpha), x) @ xp.power(x)
+    total, high, moment, lifted = (sums[i] for i in range(4))
+    tiny = xp.put(np.finfo(x.dtype).tiny, x)  # under the sums of zeros, which are all 0
+    whole, held = xp.maximum(total, tiny), xp.maximum(energy, tiny)
     ratio = lifted / held
     metrics = {
         "speed": xp.tanh(motion + xp.sqrt(energy) * (1 / (4 * n))),
@@ -122,10 +123,10 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
         "frac": xp.tanh(ratio), "drs": xp.tanh((high * 2.0 - total) / whole) if n > 1 else none,
     }
     rise = padded[2:] - padded[:-2]  # twice the gradient
-    gradient = rise / xp.maximum(xp.absolute(rise).max(axis=0, keepdims=True), xp.put(2.0, x))
+    gradient = xp.over(rise, xp.maximum(xp.largest_size(rise), xp.put(2.0, x)))
     return ZSpaceDecodedMany(
-        x, metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy, total,
-        xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
+        z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy,
+        total, xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
 
 
 @lru_cache(maxsize=64)
@@ -134,17 +135,13 @@ def _weights(n: int, alpha: float) -> Rows:
     return np.repeat(spectral_sums(n, alpha) * (multiplicity(n) / n), 2, axis=1)
 
 
-def _rows_of(table: Rows, count: int) -> tuple[Rows, ...]:
-    return tuple(table[i] for i in range(count))
-
-
 def _barycentric(metrics: Mapping[str, Rows], bounded: bool = False) -> Rows:
     """As `core.inference.posterior.barycentric`, [3, N]; bounded metrics need no care for what is large."""
     rows = [metrics[name].reshape(1, -1) for name in ("speed", "memory", "stability")]
     xp = functions_of(rows[0])
     three = xp.concat(rows, 0)
     if bounded:
-        part = xp.softplus(three)
+        part = xp.log1p(xp.exp(three))
         return part / part.sum(axis=0, keepdims=True)
     top = three.max(axis=0, keepdims=True)
     scaled = xp.softplus(three) / xp.maximum(top, xp.put(1.0, top))

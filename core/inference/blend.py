@@ -83,9 +83,13 @@ def checked_strategy(strategy: str, gradient_alignment: str, dimension: int | No
 
 def checked_weights(weights: Sequence[float], count: int) -> list[float]:
     """A finite weight for each partial, None entries included."""
-    found = [float(w) for w in weights]
-    if len(found) != count:
-        raise ValueError(f"there are {len(found)} weights for {count} partials: give one for each, also for a None")
+    given = list(weights)
+    if len(given) != count:
+        raise ValueError(f"there are {len(given)} weights for {count} partials: give one for each, also for a None")
+    try:
+        found = [float(w) for w in given]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"the weights are {given!r:.60}: they must be finite numbers") from None
     for i, w in enumerate(found):
         if not math.isfinite(w):
             raise ValueError(f"the weight {i} is {w}: weights must be finite; 0 leaves a partial out")

@@ -51,4 +51,4 @@ def canonical(name: str) -> str:
 
 def is_metric(name: str) -> bool:
     """Whether a metric is called so."""
-    return name.lower() in ALIASES
+    return str(name).lower() in ALIASES

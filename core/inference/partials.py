@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.inference.names import BASIS, GRADIENT, canonical
-from core.inference.telemetry import Telemetry, flatten
+from core.inference.telemetry import Telemetry, ZSpaceTelemetryFrame, flatten
 
 if TYPE_CHECKING:
     from core.inference.projection import ZSpaceInference
@@ -128,7 +128,7 @@ class ZSpacePartialBundle:
         0 or less takes the bundle out of a blend.
     origin : str, optional
         Who observed, for the audit.
-    telemetry : mapping, optional
+    telemetry : mapping or ZSpaceTelemetryFrame, optional
         Readings that go with it, nested as you like.
     gradient_basis : str, optional
         What the gradient's coordinates are.
@@ -137,7 +137,7 @@ class ZSpacePartialBundle:
     metrics: Mapping[str, Any]
     weight: float = 1.0
     origin: str | None = None
-    telemetry: Mapping[str, Any] | None = None
+    telemetry: Telemetry | None = None
     gradient_basis: str | None = None
 
     def resolved(self) -> dict[str, Any]:
@@ -152,7 +152,8 @@ class ZSpacePartialBundle:
 
     def telemetry_payload(self) -> Mapping[str, Any] | None:
         """The telemetry as given, read-only."""
-        return None if self.telemetry is None else MappingProxyType(dict(self.telemetry))
+        told = self.telemetry.payload if isinstance(self.telemetry, ZSpaceTelemetryFrame) else self.telemetry
+        return None if told is None else MappingProxyType(dict(told))
 
 
 Partial = Mapping[str, Any] | ZSpacePartialBundle

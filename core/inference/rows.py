@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from core import functions as f
 from core.array import Array, apply, asarray
 
 Rows = Any  # NDArray[np.float64] or Array: formulas use what both have
+TINY = 16  # values up to which a product of matrices beats an FFT, a thousand latents at a time
 SAME = 1e-12  # relative: what rounding may add to half of the weight; 1e-6 in float32
 
 
@@ -22,8 +23,14 @@ def _power(x: Rows) -> Rows:
     """Squares of real and imaginary parts of the spectrum in turn, [2 (D // 2 + 1), N], of x [N, D]."""
     import scipy.fft  # which keeps `import core` short
 
-    parts = scipy.fft.rfft(x).view(np.float64)
+    parts = x @ _fourier(x.shape[1]) if x.shape[1] <= TINY else scipy.fft.rfft(x).view(np.float64)
     return np.square(parts, out=parts).T
+
+
+@lru_cache(maxsize=TINY)
+def _fourier(n: int) -> Rows:
+    """The matrix of a short transform, which is less work as a product."""
+    return np.fft.rfft(np.eye(n)).view(np.float64)
 
 
 def _columns(x: Rows) -> Rows:
@@ -31,6 +38,16 @@ def _columns(x: Rows) -> Rows:
     out = np.zeros((x.shape[1] + 2, x.shape[0]))
     out[1:-1] = x.T
     return out
+
+
+def _sum_sizes(x: Rows) -> Rows:
+    """Sum of |x| along the first axis; x is spent, as large arrays cost more to make than to fill."""
+    return np.abs(x, out=x).sum(axis=0)
+
+
+def _over(x: Rows, by: Rows) -> Rows:
+    """x / by in place of x."""
+    return np.divide(x, by, out=x)
 
 
 def _softplus(x: Rows) -> Rows:
@@ -44,13 +61,17 @@ def _layer_power(x: Array) -> Array:
 
 
 HOST = SimpleNamespace(
-    tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
-    softplus=_softplus, power=_power, columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
+    tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, log1p=np.log1p, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
+    sum_squares=lambda x: np.einsum("ij,ij->j", x, x), sum_sizes=_sum_sizes, over=_over,
+    largest_size=lambda x: np.maximum(x.max(axis=0), -x.min(axis=0)), softplus=_softplus, power=_power,
+    columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
     take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
     where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
 LAYER = SimpleNamespace(
-    tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, absolute=f.absolute, maximum=f.maximum, concat=f.concat, softplus=f.softplus,
-    power=_layer_power, columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)), argsort=f.argsort,
+    tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, log1p=f.log1p, absolute=f.absolute, maximum=f.maximum, concat=f.concat,
+    sum_squares=lambda x: (x * x).sum(axis=0), sum_sizes=lambda x: f.absolute(x).sum(axis=0), over=lambda x, by: x / by,
+    largest_size=lambda x: f.absolute(x).max(axis=0), softplus=f.softplus, power=_layer_power, argsort=f.argsort,
+    columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)),
     take_along=lambda x, index: apply("take_along", x, index), greater=lambda a, b: apply("greater", a, b),
     where=f.where, put=lambda values, like: asarray(np.asarray(values, like.dtype), backend=like.backend), same=1e-6)
 
@@ -60,24 +81,29 @@ def functions_of(x: Rows) -> SimpleNamespace:
     return LAYER if isinstance(x, Array) else HOST
 
 
-def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, ...]) -> Rows:
-    """Values of a shape (None: any size). Those of the host become float64 and must be finite.
+def checked_rows(name: str, values: ArrayLike | Array, shape: tuple[int | None, ...],
+                 squares: bool = False) -> Rows:
+    """Values of a shape (None: any size). Those of the host become float64 and must be finite, or even their squares.
 
     What lies on a backend is not looked at, which would wait for it: what is not finite makes its row NaN.
     """
     x: Rows = values if isinstance(values, Array) else np.asarray(values)
     if len(x.shape) != len(shape) or any(want not in (None, n) for n, want in zip(x.shape, shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: give [{wanted}]")
+        raise ValueError(f"{name}: the shape is {tuple(x.shape)}, give [{wanted}]")
     if isinstance(x, Array):
+        if x.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name}: the type is {x.dtype}, cast it to float32, or float64 where the backend has it")
         return x
     if x.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds {x.dtype}: give real numbers")
-    x = x.astype(np.float64)
+        raise ValueError(f"{name}: the type is {x.dtype}, give real numbers")
+    x = x.astype(np.float64, copy=False)
     if not math.isfinite(np.vdot(x, x)):
         at = np.argwhere(~np.isfinite(x))
-        raise ValueError(f"{name} has {x[tuple(at[0])]} at {at[0].tolist()}: remove what is not finite" if len(at) else
-                         f"{name} reaches {np.abs(x).max():g}: the sum of its squares overflows, scale it down")
+        if len(at):
+            raise ValueError(f"{name}: {x[tuple(at[0])]} at {at[0].tolist()}, remove what is not finite")
+        if squares:
+            raise ValueError(f"{name}: the sum of squares overflows at {np.abs(x).max():g}, scale it down")
     return x
 
 

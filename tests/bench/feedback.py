@@ -63,7 +63,7 @@ def lower_half(bands: int, sheets: int) -> Recording:
     """One line along all sheets in the middle of each lower band, so narrow that nothing reaches the upper half."""
     strokes = []
     for band in range(bands // 2):
-        points = tuple(Point(i / 32, (band + 0.5) / bands, i / 60) for i in range(33))
+        points = tuple(Point(i / 32, (band + 0.5) / bands, 1000 * i / 60) for i in range(33))
         strokes.append(Stroke(points, size=0.05, strength=1.0))
     return Recording(bands, sheets, tuple(strokes))
 

@@ -59,9 +59,25 @@ def paint(page: Page) -> None:
     expect(page.locator("#gains-text")).to_contain_text("from step")
 
 
+def tools(page: Page, name: str) -> None:
+    """Every other tool in the middle of its gesture, given up then."""
+    box = page.locator("#paint").bounding_box()
+    assert box
+    for key, tool in (("i", "line"), ("q", "stamp"), ("o", "lasso")):
+        page.keyboard.press(key)
+        for i, (x, y) in enumerate(((0.55, 0.6), (0.7, 0.75), (0.85, 0.55), (0.7, 0.4))):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+            if i == 0:
+                page.mouse.down()
+        take(page, f"{tool}-{name}")
+        page.keyboard.press("Escape")
+        page.mouse.up()
+
+
 def views(page: Page, name: str) -> None:
     """Every view of one visitor."""
     take(page, f"live-{name}", whole=name.endswith("800"))
+    tools(page, name)
     page.keyboard.press("v")
     page.locator("[data-kind=gradient]").click()
     page.locator("[data-echo='1']").click()

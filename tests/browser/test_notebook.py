@@ -131,6 +131,18 @@ canvas.show(np.arange(48.0).reshape(6, 8))
     page.keyboard.press("Enter")
     wait_for(lambda: said(lab, "layer")["relation"][3][3] < 0.7, 20)
     assert said(lab, "layer")["relation"][5][5] == 1
+    erased = said(lab, "layer")["relation"]
+    card.get_by_role("button", name="Undo").click()
+    wait_for(lambda: said(lab, "layer")["relation"] == np.eye(BANDS, SHEETS).tolist(), 20)
+    card.get_by_role("button", name="Redo").click()
+    wait_for(lambda: said(lab, "layer")["relation"] == erased, 20)
+    card.get_by_role("button", name="Brush").click()
+    page.mouse.move(*cell(card, 1, 6))  # a stroke that is not let go, and taken back before
+    page.mouse.down()
+    wait_for(lambda: said(lab, "layer")["relation"][1][6] > 0, 20)
+    card.get_by_role("button", name="Undo").press("Enter")
+    wait_for(lambda: said(lab, "layer")["relation"] == np.eye(BANDS, SHEETS).tolist(), 20)
+    page.mouse.up()
 
 
 @pytest.fixture

@@ -158,6 +158,40 @@ def column(page: Page, part: str, name: str) -> Any:
     return page.evaluate(f"[...Bokeh.documents[0].get_model_by_name('compare-{part}').data.{name}]")
 
 
+def test_what_is_painted_on_the_disk_is_wanted(page: Page, past: list[RunFolder]) -> None:
+    show(page, past[0])
+    turn(page, "#/generate")
+    expect(page.locator("#disk-step")).to_have_text("step 30")
+    symbols, places = page.evaluate("[workbench.disk.symbols, workbench.disk.places]")
+    canvas = page.locator("#disk")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    x, y = places[symbols.index("t")]
+    page.mouse.click(box["x"] + (1 + x) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"])
+    expect(page.locator("#disk-text")).to_contain_text("t +0.")
+    page.locator("#disk-undo").click()
+    expect(page.locator("#disk-text")).to_contain_text("Nothing is painted under a character")
+    canvas.focus()
+    page.keyboard.press("Enter")  # a spot in the middle
+    page.locator("[data-disk=avoid]").click()
+    canvas.focus()
+    for key in ("ArrowRight", "Shift+ArrowRight", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    assert page.evaluate("workbench.disk.cursor") == [5 / 16, 1 / 16]
+    assert page.evaluate("[Math.min(...workbench.disk.painting), Math.max(...workbench.disk.painting)]") == [
+        pytest.approx(-0.5, abs=0.02), pytest.approx(0.5, abs=0.02)]
+    page.locator("[data-disk=want]").click()
+    page.locator("#disk-size").fill("0.5")
+    page.mouse.click(box["x"] + (1 + x) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"])
+    wait_for(lambda: page.evaluate("workbench.disk.scores")[symbols.index("t")] > 0)
+    page.locator("#generate-form [name=length]").fill("60")
+    page.locator("#generate-start").click()
+    expect(page.locator("#effect-of-desire")).to_contain_text("p value", timeout=60_000)
+    page.locator("#disk-clear").click()
+    expect(page.locator("#disk-text")).to_contain_text("Nothing is painted under a character")
+
+
 def test_two_runs_are_compared(page: Page, past: list[RunFolder]) -> None:
     turn(page, "#/runs")
     rows = page.locator("#runs-table tbody tr")

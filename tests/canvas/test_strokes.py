@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,30 @@ from hypothesis import strategies as st
 from canvas.strokes import Point, Recording, Stroke, StrokeError, layer_size
 from tests.kernels import reference
 
+VECTORS = json.loads((Path(__file__).parent / "strokes.json").read_text())
+TOOLS = ("brush", "brush", "line", "stamp", "lasso")
 
-def some_strokes(seed: int, count: int = 6) -> tuple[Stroke, ...]:
-    """Strokes that cross the seam, leave the chart, stand still, saturate and erase."""
+
+def some_strokes(seed: int, count: int = 11, largest: float = 0.15) -> tuple[Stroke, ...]:
+    """Strokes of every tool that cross the seam, leave the chart, stand still, saturate, erase, press and mirror."""
     rng, strokes = np.random.default_rng(seed), []
     for i in range(count):
-        start, way = rng.uniform([-0.5, 0], [1.5, 1]), rng.uniform(-0.6, 0.6, 2)
-        points = [Point(*(start + way * t), float(t)) for t in np.linspace(0, 1, 6)]
-        strokes.append(Stroke((*points, points[-1]), float(rng.uniform(0.01, 0.15)), float(rng.uniform(0.3, 1)),
-                              int(rng.choice([-1, 1])), i % 4 == 3))
+        start, way = rng.uniform([-0.5, 0], [1.5, 1]), rng.uniform(-4, 4, 2) * largest
+        points = [Point(*(start + way * t), 1000 * t, rng.uniform(0.2, 1)) for t in np.linspace(0, 1, 6).tolist()]
+        tool = TOOLS[i % len(TOOLS)]
+        if tool == "lasso":
+            points = [p._replace(x=p.x + dx, y=p.y + dy)
+                      for p, (dx, dy) in zip(points, rng.uniform(-0.3, 0.3, (6, 2)).tolist(), strict=True)]
+        points = [points[0], points[-1]] if tool in ("line", "stamp") else [*points, points[-1]]
+        strokes.append(Stroke(tuple(points), rng.uniform(0.01, largest), rng.uniform(0.3, 1), int(rng.choice([-1, 1])),
+                              i % 7 == 6, tool, rng.uniform(0, 0.95) if i % 2 else 0.0,
+                              rng.uniform(0, 1) if i % 3 == 2 else None))
     return (*strokes, Stroke((Point(0.7, 0.2, 0.0),), 0.1, 5.0))
+
+
+def as_arguments(stroke: Stroke) -> dict[str, Any]:
+    """For `reference.paint`."""
+    return Recording(1, 1, (stroke,)).to_json()["strokes"][0]
 
 
 @pytest.mark.parametrize(("bands", "sheets"), [(1, 2), (6, 8), (7, 5), (3, 300), (200, 3)])
@@ -31,7 +46,7 @@ def test_replay_equals_the_reference(bands: int, sheets: int) -> None:
     width, height = layer_size(bands, sheets)
     layer = np.zeros((height, width))
     for s in strokes:
-        layer = reference.paint(layer, [list(p) for p in s.points], s.size, s.strength, s.sign, s.erase)
+        layer = reference.paint(layer, **as_arguments(s))
     want = reference.area_mean(layer, bands, sheets)
     got = np.array(Recording(bands, sheets, strokes).replay())
     assert got.shape == (bands, sheets)
@@ -53,7 +68,50 @@ def test_records_come_back_equal_and_replay_to_the_bit() -> None:
     recording = Recording(6, 8, some_strokes(3))
     again = Recording.from_json(json.loads(json.dumps(recording.to_json())))
     assert again == recording
-    assert again.replay() == recording.replay() == recording.replay()
+    assert again.layer().tobytes() == recording.layer().tobytes()
+    assert again.replay() == recording.replay()
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[v["name"] for v in VECTORS])
+def test_the_vectors_replay_to_their_relation(vector: dict[str, Any]) -> None:
+    """Their relations were computed by the float64 reference."""
+    recording = Recording.from_json(vector["recording"])
+    np.testing.assert_allclose(recording.replay(), vector["relation"], atol=1e-6)
+    assert recording.to_json() == vector["recording"]
+
+
+@pytest.mark.parametrize("hardness", [0.0, 0.3, 0.95])
+def test_a_path_comes_out_alike_however_often_the_pointer_reports(hardness: float) -> None:
+    def middle(count: int) -> float:
+        points = tuple(Point(x, 0.5, 0.0) for x in np.linspace(0.2, 0.8, count).tolist())
+        layer = Recording(1, 2, (Stroke(points, 0.05, 1.0, hardness=hardness),)).layer()
+        return float(np.reshape(layer, (160, 256))[79:81, 110:146].mean())
+
+    for count in (25, 49, 385):
+        assert middle(count) == pytest.approx(1, abs=0.02)
+
+
+def test_a_line_is_level_and_a_harder_edge_is_wider() -> None:
+    def across(hardness: float) -> np.ndarray[Any, Any]:
+        stroke = Stroke((Point(0.3, 0.5, 0), Point(0.7, 0.5, 9)), 0.05, 2.0, tool="line", hardness=hardness)
+        layer = np.reshape(Recording(1, 2, (stroke,)).layer(), (160, 256))
+        np.testing.assert_allclose(layer[79, 90:166], layer[79, 128], rtol=0.01)
+        return layer[:, 128]
+
+    assert across(0.0).max() == pytest.approx(2, rel=0.01)
+    assert (across(0.9) > 1).sum() > (across(0.0) > 1).sum()
+
+
+def test_a_stamp_of_a_cell_fills_that_cell_and_the_mirror_its_image() -> None:
+    def stamped(mirror: float | None) -> np.ndarray[Any, Any]:
+        corners = (Point(3 / 8, 2 / 6, 0), Point(4 / 8, 3 / 6, 0))
+        return np.array(Recording(6, 8, (Stroke(corners, 0.1, 1.5, -1, tool="stamp", mirror=mirror),)).replay())
+
+    want = np.zeros((6, 8))
+    want[2, 3] = -1.5
+    np.testing.assert_array_equal(stamped(None), want)
+    want[2, 5] = -1.5  # of the phases 135 and 225 degrees, each is the other's mirror image about 0
+    np.testing.assert_array_equal(stamped(1 / 16), want)
 
 
 def test_turns_are_cyclic() -> None:
@@ -76,13 +134,18 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("record", "sentence"), [
-    (None, "no recording of version 1"), ({**GOOD, "version": 2}, "no recording"), ({**GOOD, "bands": 0}, "bands is 0"),
+    (None, "no recording of version 2"), ({**GOOD, "version": 1}, "no recording"), ({**GOOD, "bands": 0}, "bands is 0"),
     ({**GOOD, "sheets": 8.0}, r"sheets is 8\.0"), ({**GOOD, "strokes": {}}, "list of strokes"),
-    ({**GOOD, "strokes": [1]}, "list of strokes"), ({"version": 1, "strokes": []}, "lacks 'bands'"),
+    ({**GOOD, "strokes": [1]}, "list of strokes"), ({"version": 2, "strokes": []}, "lacks 'bands'"),
     ({**GOOD, "strokes": [{}]}, "lacks 'points'"), ({**GOOD, "strokes": GOOD["strokes"] * 4097}, "at most 4096"),
-    (changed("points", []), "1 to 65536 points"), (changed("points", [[0.1, 0.2]]), "x, y and a time"),
-    (changed("points", [[0.1, float("nan"), 0]]), "within 64"), (changed("points", [[65, 0, 0]]), "within 64"),
-    (changed("points", [[0, 0, 10**400]]), "finite time"), (changed("points", [[0, 0, 1], [0, 0, 0]]), "must not fall"),
+    (changed("points", []), "brush has 1 to 65536 points"), (changed("points", [[0.1, 0.2]]), "x, y, a time and"),
+    (changed("tool", "line"), "line has 2 points"), (changed("tool", ["line"]), "tool is"),
+    (changed("tool", "x"), "tool is 'x'"),
+    (changed("hardness", 1), "hardness is 1"), (changed("mirror", -0.1), r"mirror is -0\.1"),
+    (changed("mirror", False), "mirror is False"), (changed("points", [[0, 0, 0, 1.1]]), r"pressure in 0\.\.1"),
+    (changed("points", [[0.1, float("nan"), 0, 1]]), "within 64"), (changed("points", [[65, 0, 0, 1]]), "within 64"),
+    (changed("points", [[0, 0, 10**400, 1]]), "finite time"),
+    (changed("points", [[0, 0, 1, 1], [0, 0, 0, 1]]), "must not fall"),
     (changed("size", 0), "size is 0"), (changed("size", 10**400), "size is 1000"), (changed("size", True), "size is T"),
     (changed("strength", 6.1), r"strength is 6\.1"), (changed("sign", 0), "sign is 0"),
     (changed("sign", True), "sign is True"), (changed("erase", 1), "erase is 1"),

@@ -116,19 +116,28 @@ def test_halves_and_ties_go_as_one_at_a_time() -> None:
     np.testing.assert_allclose(sums, [1.0, math.fsum([0.1] * 3)], rtol=1e-15)
 
 
+def test_the_largest_metrics_are_blended() -> None:
+    np.testing.assert_array_equal(blend_many([{"speed": np.full(2, 1.7e308)}] * 3)["speed"], [1.7e308] * 2)
+
+
 def test_what_is_not_finite_on_a_backend_stays_in_its_row() -> None:
     with use_backend(open_backend("cpu")):
         many = decode_many(asarray(np.array([[1.0, 2.0], [math.nan, 1.0]], np.float32)))
         assert np.isfinite(many.metrics["speed"].numpy()).tolist() == [True, False]
 
 
+def test_whole_numbers_on_a_backend_are_refused() -> None:
+    with use_backend(open_backend("cpu")), pytest.raises(ValueError, match="the latents: the type is int32, cast it"):
+        decode_many(asarray(np.ones((1, 2), np.int32)))
+
+
 @pytest.mark.parametrize(("z", "message"), [
-    (np.zeros(3), r"the latents has shape \(3,\): give \[any, any\]"),
+    (np.zeros(3), r"the latents: the shape is \(3,\), give \[any, any\]"),
     (np.zeros((2, 0)), r"have shape \(2, 0\): give at least one, of 1 to 4096"),
     (np.zeros((0, 2)), "give at least one"), (np.zeros((1, LONGEST + 1)), "of 1 to 4096 values"),
-    (np.array([[1.0, math.nan]]), r"the latents has nan at \[0, 1\]: remove"),
-    (np.array([[1e200]]), r"reaches 1e\+200: the sum of its squares overflows"),
-    (np.array([["a"]]), "holds <U1: give real numbers"),
+    (np.array([[1.0, math.nan]]), r"the latents: nan at \[0, 1\], remove"),
+    (np.array([[1e200]]), r"the sum of squares overflows at 1e\+200, scale it down"),
+    (np.array([["a"]]), "the type is <U1, give real numbers"),
 ])
 def test_what_are_no_latents_is_refused(z: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -139,14 +148,14 @@ def test_what_are_no_latents_is_refused(z: Any, message: str) -> None:
     ([{"speed": 1.0}], {}, "the number of latents is unknown"),
     ([{"zz": np.ones(2)}], {}, "partial 0: unknown Z-space metric 'zz'"),
     ([{"speed": np.ones(2), "velocity": np.ones(2)}], {}, "both mean 'speed'"),
-    ([{"speed": np.ones(2)}, {"speed": np.ones(3)}], {}, r"speed has shape \(3,\): give \[2\]"),
-    ([{"gradient": np.ones(2)}], {}, r"gradient has shape \(2,\): give \[2, any\]"),
+    ([{"speed": np.ones(2)}, {"speed": np.ones(3)}], {}, r"speed: the shape is \(3,\), give \[2\]"),
+    ([{"gradient": np.ones(2)}], {}, r"gradient: the shape is \(2,\), give \[2, any\]"),
     ([{"speed": np.ones(2)}, {"gradient_basis": "b"}], {}, "the gradient basis 'b' has no gradient"),
     ([{"gradient": np.ones((2, 1))}, {"gradient": np.ones((2, 2))}], {}, "bring them to one of each"),
     ([{"gradient": np.ones((2, 1))}, {"gradient": np.ones((2, 1)), "gradient_basis": "b"}], {}, "None"),
     ([{"speed": np.ones(2)}], {"weights": [1, 2]}, "2 weights for 1 partials"),
     ([{"speed": np.ones(2)}], {"strategy": "q"}, "strategy is 'q'"),
-    ([{"speed": np.array([math.inf])}], {}, "speed has inf"),
+    ([{"speed": np.array([math.inf])}], {}, r"speed: inf at \[0\], remove"),
     ([{"speed": np.full(2, 1e150)}], {"strategy": "sum", "weights": [1e200]}, "'speed' fused by sum is beyond"),
 ])
 def test_what_cannot_be_blended(partials: Any, options: dict[str, Any], message: str) -> None:
@@ -157,7 +166,7 @@ def test_what_cannot_be_blended(partials: Any, options: dict[str, Any], message:
 @pytest.mark.parametrize(("partial", "options", "message"), [
     ({"gradient": np.ones((2, 1))}, {}, "name no basis"), ({}, {"smoothing": 2}, "smoothing is 2"),
     ({}, {"telemetry": {"a": {"b": 1}}}, "telemetry 'a' is nested"), ({}, {"alpha": 0}, "alpha is 0"),
-    ({}, {"telemetry": {"a": np.ones(3)}}, r"telemetry 'a' has shape \(3,\): give \[2\]"),
+    ({}, {"telemetry": {"a": np.ones(3)}}, r"telemetry 'a': the shape is \(3,\), give \[2\]"),
 ])
 def test_what_cannot_be_inferred(partial: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -139,6 +139,7 @@ def test_the_metrics_make_a_gradient_when_asked() -> None:
     ([{"speed": 1}, None], {"weights": [1]}, "1 weights for 2 partials"),
     ([{"speed": 1}, None], {"weights": [1, math.nan]}, "the weight 1 is nan"),
     ([Bundle({"speed": 1}, weight=math.inf)], {}, "the weight 0 is inf"),
+    ([{"speed": 1}], {"weights": ["heavy"]}, "the weights are .'heavy'.: they must be finite numbers"),
     ([], {"strategy": "zzz"}, "strategy is 'zzz': choose one of mean, last, max, min, median, sum"),
     ([], {"gradient_alignment": "q"}, "gradient_alignment is 'q': choose strict or pad_zero"),
     ([{"speed": 1}], {"metric_gradient_dimension": 3}, "memory, stability, frac, drs was not observed"),

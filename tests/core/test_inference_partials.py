@@ -11,6 +11,7 @@ import pytest
 from core.inference.names import ALIASES, FAMILIES, PRIMARY, SCALARS, canonical
 from core.inference.partials import ZMetrics, ZSpacePartialBundle, z_metrics
 from core.inference.projection import infer_from_partial
+from core.inference.telemetry import frame_of
 
 ALIASES_OF = {
     "speed": "velocity", "memory": "mem", "stability": "stab", "frac": "fractality", "drs": "drift",
@@ -84,6 +85,7 @@ def test_a_bundle_resolves_its_names() -> None:
     assert bundle.resolved() == {"speed": 0.3, "gradient": [1.0], "gradient_basis": "q"}
     assert bundle.telemetry_payload() == {"a": {"b": 1}}
     assert ZSpacePartialBundle({}).telemetry_payload() is None
+    assert ZSpacePartialBundle({}, telemetry=frame_of({"a": 1.0})).telemetry_payload() == {"a": 1.0}
     with pytest.raises(FrozenInstanceError):
         bundle.weight = 2.0  # type: ignore[misc]
 

@@ -74,10 +74,21 @@ def deposit_cases() -> Iterator[Case]:
                                   rng.uniform(1, 2 + height / 4, count), rng.uniform(0.3, 1, count)]).astype(np.float32)
         stamps[-1, :2] = 0.25, 0.4  # the last stamp is seen, across the seam too
         for name, amount, erase in (("paint", 1.7, False), ("negative", -2.5, False), ("erase", 0.8, True)):
-            data = uniforms(width, height, count, int(erase), amount)
-            launch = Launch("deposit", data, (packed(stamps), packed(layer)), (blocks(layer.size), 1), (2,))
-            expected = reference.deposit(layer.astype(np.float64), stamps, amount, erase)
-            yield Case(f"{width}x{height} {name}", launch, (expected,))
+            for hardness in (0.0, 0.7):
+                data = uniforms(width, height, count, int(erase), 0, amount, hardness)
+                launch = Launch("deposit", data, (packed(stamps), packed(layer)), (blocks(layer.size), 1), (2,))
+                expected = reference.deposit(layer.astype(np.float64), stamps, amount, erase, hardness)
+                yield Case(f"{width}x{height} {name} {hardness}", launch, (expected,))
+        rows = rng.integers(0, height, count)
+        ends = np.sort(rng.integers(0, width + 1, (count, 2)), axis=1)
+        ends[-1] = 0, width
+        spans = np.column_stack([rows, ends, np.ones(count)]).astype(np.float32)
+        launch = Launch("deposit", uniforms(width, height, count, 0, 1, 1.7, 0.0), (packed(spans), packed(layer)),
+                        (blocks(layer.size), 1), (2,))
+        weight = np.zeros((height, width))
+        for row, (start, end) in zip(rows, ends, strict=True):
+            weight[row, start:end] = 1
+        yield Case(f"{width}x{height} spans", launch, (reference.add(layer.astype(np.float64), weight, 1.7, False),))
 
 
 def wave_cases() -> Iterator[Case]:
@@ -124,11 +135,15 @@ MUTATIONS = (  # kernel, what is broken, text, replacement
     ("deposit", "flipped sign, paint", "values[k] + event.amount", "values[k] - event.amount"),
     ("deposit", "flipped sign, erase", "1.0 - event.amount", "1.0 + event.amount"),
     ("deposit", "flipped sign, falloff", "1.0 - (dx", "1.0 + (dx"),
-    ("deposit", "off by one, stamps", "i < event.stamps", "i + 1u < event.stamps"),
+    ("deposit", "off by one, stamps", "i < event.marks", "i + 1u < event.marks"),
     ("deposit", "off by one, column", "f32(cell % event.width) + 0.5", "f32(cell % event.width) + 1.5"),
     ("deposit", "off by one, row", "f32(cell / event.width) + 0.5", "f32(cell / event.width) - 0.5"),
     ("deposit", "off by one, cell of the vec4", "4u * id.x + k;", "4u * id.x + k + 1u;"),
-    ("deposit", "stamps add up", "weight = max(weight, stamp.w * fall * fall)", "weight += stamp.w * fall * fall"),
+    ("deposit", "dabs add up", "weight = max(weight, mark.w * fall * fall)", "weight += mark.w * fall * fall"),
+    ("deposit", "as soft as can be", "/ soft, 0.0", ", 0.0"),
+    ("deposit", "off by one, start of a span", "x > mark.y", "x > mark.y + 1.0"),
+    ("deposit", "off by one, end of a span", "x < mark.z", "x < mark.z + 1.0"),
+    ("deposit", "off by one, row of a span", "floor(y) == mark.x", "round(y) == mark.x"),
     ("deposit", "no wrap", "dx -= around * round(dx / around);", ""),
     ("deposit", "no clamp", "clamp(values[k] + event.amount * weight, -LIMIT, LIMIT)",
      "values[k] + event.amount * weight"),

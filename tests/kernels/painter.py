@@ -24,12 +24,20 @@ SETUP = """async ({bands, sheets, tables}) => {
   document.body.append(canvas);
   const {Surface} = await import("/surface.js");
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const {PlainEngine} = await import("/surface2d.js"), {GpuEngine} = await import("/surfacegpu.js");
+  for (const Engine of [PlainEngine, GpuEngine]) {  // the engine in use is the last that was given a deposit or a layer
+    for (const name of ["deposit", "setLayer"]) {
+      const own = Engine.prototype[name];
+      Engine.prototype[name] = function (what) { window.engine = this; return own.call(this, what); };
+    }
+  }
   window.surface = await Surface.create(canvas, {kernels: "/kernels", bands, sheets,
     tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
   while (!surface.size.columns) await new Promise(requestAnimationFrame);  // measured before the first frame
   window.told = [];
   surface.addEventListener("backend", (event) => told.push(event.detail));
   window.rest = async () => { while (surface.moving) await new Promise(requestAnimationFrame); };
+  window.layer = async (surface) => { await surface.relation(); return engine.copyLayer(); };
   window.text = (array) => btoa(Array.from(new Uint8Array(array.buffer), (c) => String.fromCharCode(c)).join(""));
 }"""
 

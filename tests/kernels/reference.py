@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 A = NDArray[Any]
 
 
-def deposit(layer: A, stamps: A, amount: float, erase: bool) -> A:
+def deposit(layer: A, stamps: A, amount: float, erase: bool, hardness: float = 0) -> A:
     height, width = layer.shape
     x, y, radius, strength = (stamps[:, i, None, None].astype(np.float64) for i in range(4))
     dx = np.abs((np.arange(width) + 0.5 - x) % width)
     dx, dy = np.minimum(dx, width - dx), np.arange(height)[:, None] + 0.5 - y
-    weight = (strength * np.maximum(1 - (dx**2 + dy**2) / radius**2, 0) ** 2).max(axis=0, initial=0)
+    fall = np.clip((1 - (dx**2 + dy**2) / radius**2) / (1 - hardness**2), 0, 1)
+    return add(layer, (strength * fall**2).max(axis=0, initial=0), amount, erase)
+
+
+def add(layer: A, weight: A, amount: float, erase: bool) -> A:
     return layer * (1 - amount * weight) if erase else np.clip(layer + amount * weight, -3, 3)
 
 
@@ -65,16 +69,47 @@ def colour(layer: A, field: A, tables: A, low: float, high: float, columns: int,
     return np.concatenate([rgb, np.full((rows, columns, 1), 255.0)], axis=-1)[::-1]
 
 
-def paint(layer: A, points: list[list[float]], size: float, strength: float, sign: int = 1, erase: bool = False) -> A:
-    """A stroke: half a dose down, half a dose up, l / (l + 16/15) for a move of l radii; erased shares multiply."""
-    places = np.array(points)[:, :2] * layer.shape[::-1]
-    radius, zero = size * layer.shape[1], np.zeros(2)
+def covered(polygon: A, width: int, height: int) -> A:
+    """Cells whose middle an upward ray leaves through an odd number of edges; x cyclic [height, width]."""
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    inside = np.zeros((height, width), bool)
+    for turn in range(-3, 4):
+        odd = np.zeros((height, width), bool)
+        here = polygon + np.array([turn * width, 0])
+        for (ax, ay), (bx, by) in zip(here, np.roll(here, -1, 0), strict=True):
+            if ax != bx:
+                odd ^= ((ax <= x) != (bx <= x)) & (ay + (x - ax) * (by - ay) / (bx - ax) > y)
+        inside |= odd
+    return inside
+
+
+def paint(layer: A, points: list[list[float]], size: float, strength: float, sign: int = 1, erase: bool = False,
+          tool: str = "brush", hardness: float = 0, mirror: float | None = None) -> A:
+    """A brush: half a dose down, half a dose up, l / (l + reach) for a move of l radii; erased shares multiply."""
+    height, width = layer.shape
+    places = np.array([p[:2] for p in points]) * [width, height]
+    pressure = np.array([p[3] if len(p) > 3 else 1 for p in points])
+    radius, zero = size * width, np.zeros(2)
+    if tool in ("stamp", "lasso"):
+        (x0, y0), (x1, y1) = places[0], places[-1]
+        polygon = places if tool == "lasso" else np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        weight = covered(polygon, width, height)
+        if mirror is not None:
+            weight |= covered(np.array([2 * mirror * width, 0]) + polygon * [-1, 1], width, height)
+        return add(layer, weight.astype(float), strength if erase else sign * strength, erase)
+    x = np.linspace(-1, 1, 200_001)
+    reach = np.trapezoid(np.clip((1 - x**2) / (1 - hardness**2), 0, 1) ** 2, x)
     events = [(places[0], zero), *zip(places[1:], np.diff(places, axis=0), strict=True), (places[-1], zero)]
-    for n, (here, way) in enumerate(events):
+    for n, (here, way) in enumerate(events if tool == "brush" else events[1:2]):
         length, edge = float(np.hypot(*way)) / radius, n in (0, len(events) - 1)
-        dose = 0.5 if edge else length / (length + 16 / 15)
+        dose = 0.5 if edge else length / (length + reach)
+        dose = pressure[min(n, len(points) - 1)] * dose if tool == "brush" else pressure[-1]
+        if tool == "brush" and not edge and length == 0:
+            continue
         count = max(1, int(np.ceil(8 * length)))
-        at = here - way * (1 - np.arange(1, count + 1)[:, None] / count)
-        stamps = np.column_stack([at, np.full(count, radius), np.full(count, 1 if erase else dose)])
-        layer = deposit(layer, stamps, 1 - (1 - strength) ** dose if erase else sign * strength, erase)
+        at = here - way * (1 - np.arange(count + 1)[:, None] / count)
+        stamps = np.column_stack([at, np.full(len(at), radius), np.full(len(at), 1 if erase else dose)])
+        if mirror is not None:
+            stamps = np.concatenate([stamps, np.array([2 * mirror * width, 0, 0, 0]) + stamps * [-1, 1, 1, 1]])
+        layer = deposit(layer, stamps, 1 - (1 - strength) ** dose if erase else sign * strength, erase, hardness)
     return layer

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canvas.strokes import Point, Recording, Stroke
+from canvas.strokes import Recording
+from tests.canvas.test_strokes import VECTORS
+from tests.canvas.test_strokes import some_strokes as many_strokes
 from tests.kernels import reference
 from tests.kernels.cases import WAVE
 from tests.kernels.conftest import launch
 from tests.kernels.painter import BANDS, HEIGHT, SHEETS, TABLES, WIDTH, Painter, close, painted, shown, some_strokes
 
 Open = Callable[..., Painter]
+LAYER = "return text(await layer(surface))"
 
 
 @pytest.fixture
@@ -63,18 +66,60 @@ def test_strokes_come_back_as_relation_and_pixels(painter: Painter) -> None:
 
 
 def test_a_recording_replays_to_what_the_surface_paints(painter: Painter) -> None:
-    strokes = tuple(Stroke(tuple(Point(*p, i / 60) for i, p in enumerate(points)), **brush)
-                    for points, brush in some_strokes(11))
-    recording = Recording(BANDS, SHEETS, strokes)
-    painter.run("for (const {points, ...brush} of a.strokes) surface.stroke(points, brush)", recording.to_json())
+    recording = Recording(BANDS, SHEETS, many_strokes(11))
+    painter.run("for (const {points, ...settings} of a.strokes) surface.stroke(points, settings)", recording.to_json())
     assert close(painter.relation(), np.array(recording.replay()))
-    stamps = painter.run("""const {brush, deposit, layerSize} = await import("/brush.js"), all = [];
-        for (const {points, ...options} of a.strokes)
-          for (const [i, p] of [...points.entries(), [0, points.at(-1)]])
-            all.push(...deposit(i ? points[i - 1] : null, p, brush(options), layerSize(6, 8)).stamps);
-        return all;""", recording.to_json())
-    events = [event for s in strokes for event in s.deposits(WIDTH, HEIGHT)]
-    assert stamps == [value for event in events for stamp in event.stamps for value in stamp]
+    assert painter.run("return {strokes: surface.painting.strokes}")["strokes"] == recording.to_json()["strokes"]
+    marks = painter.run("""const {deposits, layerSize} = await import("/brush.js");
+        return a.strokes.flatMap((s) => [...deposits(s, layerSize(6, 8))].map((d) => [[...d.marks], d.amount]));""",
+                        recording.to_json())
+    assert marks == [[[v for mark in d.dabs for v in mark] + [v for span in d.spans for v in (*span, 1)], d.amount]
+                     for s in recording.strokes for d in s.deposits(WIDTH, HEIGHT)]
+
+
+PLAIN = """const {deposits, layerSize} = await import("/brush.js"), {PlainEngine} = await import("/surface2d.js");
+    const engine = new PlainEngine({bands: a.bands, sheets: a.sheets, ...layerSize(a.bands, a.sheets)});
+    for (const stroke of a.strokes) for (const d of deposits(stroke, engine)) engine.deposit(d);
+    return [text(engine.layer), text(await engine.relation())];"""
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[v["name"] for v in VECTORS])
+def test_plain_javascript_and_python_paint_the_same_bits(painters: dict[str, Painter], port: int,
+                                                         vector: dict[str, Any]) -> None:
+    layer, relation = map(b64decode, painters["2d"].open(port).run(PLAIN, vector["recording"]))
+    recording = Recording.from_json(vector["recording"])
+    assert layer == recording.layer().tobytes()
+    assert relation == np.array(recording.replay(), np.float32).tobytes()
+    np.testing.assert_allclose(np.frombuffer(relation, np.float32), np.ravel(vector["relation"]), atol=1e-6)
+
+
+def test_the_vectors_come_out_of_the_surface(painter: Painter) -> None:
+    for vector in VECTORS:
+        if (vector["recording"]["bands"], vector["recording"]["sheets"]) == (BANDS, SHEETS):
+            painter.run("surface.setRelation(new Float32Array(48));"
+                        "for (const {points, ...settings} of a) surface.stroke(points, settings)",
+                        vector["recording"]["strokes"])
+            assert close(painter.relation(), np.array(vector["relation"])), vector["name"]
+
+
+def test_200_recorded_strokes_replay_to_bit_identical_layers(painters: dict[str, Painter], port: int) -> None:
+    recording = Recording(BANDS, SHEETS, many_strokes(5, 200, 0.03))
+    wanted = recording.layer().tobytes()
+    assert Recording.from_json(recording.to_json()).layer().tobytes() == wanted
+    for backend, painter in painters.items():
+        layers = []
+        for _ in range(2):
+            painter.open(port)
+            painter.run("for (const {points, ...settings} of a) surface.stroke(points, settings)",
+                        recording.to_json()["strokes"])
+            layers.append((painter.run(LAYER), painter.relation().tobytes()))
+        assert layers[0] == layers[1]
+        relation = np.frombuffer(layers[0][1], np.float32)
+        if backend == "2d":
+            assert b64decode(layers[0][0]) == wanted
+            assert relation.tobytes() == np.array(recording.replay(), np.float32).tobytes()
+        else:
+            assert close(relation, np.ravel(recording.replay()))
 
 
 def test_one_cell_is_painted_where_the_pointer_is(painter: Painter) -> None:
@@ -120,17 +165,59 @@ def test_strokes_undone_before_their_layer_is_read_back(painter: Painter) -> Non
     assert close(painter.relation(), reference.area_mean(painted([*strokes[:-2], strokes[0]]), BANDS, SHEETS))
 
 
-def test_undo_keeps_the_last_32(painter: Painter) -> None:
-    undone = painter.run("""for (let i = 0; i < 40; i++) {
-          surface.stroke([[i / 40, 0.5]], {size: 0.02, strength: 1});
-          await surface.relation();
+@pytest.mark.parametrize(("backend", "count"), [
+    ("2d", 1000), ("webgpu", 100), pytest.param("webgpu", 1000, marks=pytest.mark.long)])
+def test_all_strokes_are_undone_and_redone_to_the_bit(painters: dict[str, Painter], port: int, backend: str,
+                                                      count: int) -> None:
+    painter = painters[backend].open(port)
+    strokes = Recording(BANDS, SHEETS, many_strokes(9, count - 1, 0.03)).to_json()["strokes"]
+    if backend == "webgpu":  # a processor plays the GPU here: the same in clicks
+        strokes = [{**s, "tool": "brush", "points": s["points"][:1]} for s in strokes]
+    layers, undone, redone, depths = painter.run("""
+        const hash = async () => { await surface.relation(); const bytes = new Uint8Array(await
+            crypto.subtle.digest("SHA-256", await layer(surface))); return text(bytes); };
+        const forth = [await hash()], undone = [], redone = [], depths = [];
+        const part = a.length / 10;
+        for (const [i, {points, ...settings}] of a.entries()) {
+          surface.stroke(points, settings);
+          if (i % 10 === 9) await surface.relation();       // let read-backs come home as they do under a hand
+          if ((i + 1) % part === 0) forth.push(await hash());
         }
-        let undone = 0;
-        while (surface.undo()) undone++;
-        return undone;""")
-    assert undone == 32
-    layer = painted([([[i / 40, 0.5]], {"size": 0.02, "strength": 1}) for i in range(8)])
-    assert close(painter.relation(), reference.area_mean(layer, BANDS, SHEETS))
+        depths.push(surface.depth);
+        for (let i = a.length; i >= 0; i--) { if (i % part === 0) undone.unshift(await hash());
+            surface.undo();
+            await surface.relation(); }
+        depths.push(surface.depth, surface.ahead);
+        for (let i = 0; i <= a.length; i++) { if (i % part === 0) redone.push(await hash()); surface.redo(); }
+        depths.push(surface.depth, surface.ahead);
+        return [forth, undone, redone, depths];""", strokes)
+    assert depths == [count, 0, count, count, 0]
+    assert len(set(layers)) == 11
+    assert undone == layers == redone
+
+
+def test_a_new_stroke_ends_what_can_be_redone_and_a_dropped_one_does_not(painter: Painter) -> None:
+    found = painter.run("""const brush = {size: 0.1, strength: 1};
+        surface.stroke([[0.2, 0.5]], brush); surface.stroke([[0.6, 0.5]], brush);
+        const both = text(await surface.relation()), depths = [];
+        surface.undo(); depths.push(surface.ahead);
+        surface.begin({...brush, tool: "lasso"}); surface.extend([[0, 0]]); surface.cancel();
+        depths.push(surface.ahead);
+        surface.redo(); depths.push(text(await surface.relation()) === both);
+        surface.undo(); surface.stroke([[0.9, 0.5]], brush); depths.push(surface.ahead, surface.redo(), surface.depth);
+        return depths;""")
+    assert found == [1, 1, True, 0, False, 2]
+
+
+def test_an_open_stroke_given_up_leaves_nothing(painter: Painter) -> None:
+    painter.stroke([[0.3, 0.5]], size=0.1, strength=1)
+    before = painter.run(LAYER)
+    painter.run("surface.begin({size: 0.1, strength: 2}); surface.extend([[0.1, 0.1], [0.8, 0.8]]); surface.cancel()")
+    assert painter.run(LAYER) == before
+    with pytest.raises(Exception, match="lasso has 3 to 65536 points, not 2"):
+        painter.stroke([[0.3, 0.5], [0.4, 0.5]], tool="lasso", size=0.1, strength=1)
+    assert painter.run(LAYER) == before
+    assert painter.run("return surface.depth") == 1
 
 
 def test_a_relation_is_restored_and_clipped(painter: Painter) -> None:
@@ -139,6 +226,31 @@ def test_a_relation_is_restored_and_clipped(painter: Painter) -> None:
     painter.run("surface.setRelation(new Float32Array(a))", relation.ravel().tolist())
     assert painter.run("return surface.depth") == 0
     assert close(painter.relation(), np.clip(relation, -3, 3))
+
+
+def test_a_recording_starts_with_what_was_restored(painter: Painter) -> None:
+    relation = np.random.default_rng(12).uniform(-4, 4, (BANDS, SHEETS)).astype(np.float32)
+    relation[2] = 0
+    painter.run("surface.setRelation(new Float32Array(a))", relation.ravel().tolist())
+    restored = Recording.from_json(painter.run("return surface.recording()"))
+    assert len(restored.strokes) == np.count_nonzero(relation)
+    np.testing.assert_array_equal(np.float32(restored.replay()), np.clip(relation, -3, 3))
+    painter.stroke([[0.3, 0.4], [0.6, 0.5]], size=0.05, strength=1, tool="line")
+    painter.run("surface.begin({size: 0.1, strength: 1}); surface.extend([[0.5, 0.5]])")  # not over yet
+    recording = Recording.from_json(painter.run("return surface.recording()"))
+    painter.run("surface.cancel()")
+    assert close(painter.relation(), np.array(recording.replay()))
+
+
+def test_more_strokes_than_a_recording_holds_are_refused_with_a_remedy(painters: dict[str, Painter], port: int) -> None:
+    painter = painters["2d"].open(port)
+    painter.run("""for (let i = 0; i < 4200; i++) {
+          surface.stroke([[i / 4200, 0.5]], {size: 0.002, strength: 1});
+          if (i % 16 === 15) await surface.relation();
+        }""")
+    assert 4096 - 32 <= painter.run("return surface.depth") <= 4096
+    with pytest.raises(Exception, match=r"a recording holds 4096 strokes, .* save earlier"):
+        painter.run("surface.recording()")
 
 
 def test_a_line_does_not_depend_on_how_often_the_pointer_reports(painter: Painter) -> None:
@@ -296,7 +408,7 @@ RING = """
   const shape = surface.shape, adapter = await navigator.gpu?.requestAdapter();
   const engine = adapter ? await GpuEngine.create(adapter, "/kernels", shape) : new PlainEngine(shape);
   engine.setTables(surface.tables);
-  engine.deposit({stamps: new Float32Array([250, 80, 30, 1]), amount: 2.5, erase: false});
+  engine.deposit({marks: new Float32Array([250, 80, 30, 1]), spans: false, amount: 2.5, erase: false, hardness: 0});
   engine.step(3); engine.step(2);
   const pixels = await engine.read(301, 177);
   engine.release();
@@ -325,6 +437,10 @@ def test_the_host_asserts_the_bound_of_the_wave(painter: Painter) -> None:
     ("surface.begin({size: 0.1, strength: NaN})", "strength is NaN"),
     ("surface.begin({size: 0.1, strength: 2, erase: true})", "strength is 2"),
     ("surface.begin({size: 0.1, strength: 1, sign: 0})", "sign is 0"),
+    ("surface.begin({size: 0.1, strength: 1, tool: 'toString'})", "tool is toString"),
+    ("surface.begin({size: 0.1, strength: 1, hardness: 1})", "hardness is 1"),
+    ("surface.begin({size: 0.1, strength: 1, mirror: -1})", "mirror is -1"),
+    ("surface.stroke([[0.1, 0.1, 0, 2]], {size: 0.1, strength: 1})", "pressure is 2"),
     ("surface.stroke([[0.1, Infinity]], {size: 0.1, strength: 1})", "within 64 charts"),
     ("surface.extend([[0.1, 0.1]])", "begin one first"),
     ("surface.setRelation(new Float32Array(47))", "47 values"),

@@ -130,6 +130,27 @@ def test_sample_is_seeded_recorded_and_tilted_by_desire(place: Path, trained: di
     assert all(0 <= line["kl"] <= 0.5 for line in lines[1:])
 
 
+def test_a_painted_disk_shows_where_symbols_lie_and_wants_what_it_covers(place: Path, trained: dict[str, Any]) -> None:
+    run, painting = trained["run"], np.zeros((128, 128), np.float32)
+    bare = zspace(place, "disk", run)["symbols"]
+    assert all(s["x"] ** 2 + s["y"] ** 2 < 1 for s in bare)
+    e = next(s for s in bare if s["symbol"] == "e")
+    row, column = int((1 - e["y"]) * 64), int((1 + e["x"]) * 64)
+    painting[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = 1
+    np.save(place / "disk.npy", painting)
+    picture = place / "disk.png"
+    shown = zspace(place, "disk", run, "--npy", str(place / "disk.npy"), "--plot", str(picture))["symbols"]
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert next(s["score"] for s in shown if s["symbol"] == "e") == 1
+    asked = "--length", "60", "--seed", "3", "--strength", "20", "--budget", "0.5"
+    plain = zspace(place, "sample", run, *asked)["text"]
+    wish = zspace(place, "sample", run, *asked, "--disk", str(place / "disk.npy"))
+    assert wish["text"].count("e") > plain.count("e")
+    assert zspace(place, "replay", run, "--generation", wish["generation"])["verdict"] == "equal"
+    np.save(place / "odd.npy", painting[:64])
+    assert "it needs 128 x 128 numbers in [-1, 1]" in fails(place, "sample", run, "--disk", str(place / "odd.npy"))
+
+
 def test_a_generation_is_replayed_and_a_desire_measured(place: Path, trained: dict[str, Any]) -> None:
     run = trained["run"]
     wish = zspace(place, "sample", run, "--length", "20", "--desire", "vowels=1, =-1", "--window", "tide", "--phases",

@@ -46,8 +46,9 @@ BROKEN: dict[str, Callable[[random.Random], bytes]] = {
 }
 MISPLACED: dict[str, Callable[[random.Random], bytes]] = {
     "frame": lambda r: layer(r, frame=r.choice([OTHER_FRAME.signature(), "ab" * 32, ""])),
-    "chart": lambda r: layer(r, chart="disk"),
-    "shape": lambda r: layer(r, shape=r.choice([SHAPE[::-1], (1, 48), (48, 1), (3, 16)])),
+    "command": lambda r: layer(r, chart="disk", shape=(128, 128), values=struct.pack("<f", 2.0) * 128**2),  # above 1
+    "shape": lambda r: r.choice([layer(r, shape=r.choice([SHAPE[::-1], (1, 48), (48, 1), (3, 16)])),
+                                 layer(r, chart="disk")]),
 }
 
 

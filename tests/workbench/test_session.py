@@ -238,12 +238,13 @@ def test_a_layer_is_journalled_or_refused_with_its_reason(growing: tuple[Control
         paint(good, frame="ab" * 32)
         paint(good, chart="disk")
         paint(good.T.copy())
+        await settled(page, 3)
 
     asyncio.run(talk())
-    assert page.said("reply")[-1]["ok"] is True
+    assert page.said("reply")[1]["ok"] is True
     patches = [r for r in records(trainer.folder.inputs) if r["kind"] == "patch"]
-    assert [p["seq"] for p in patches] == [page.said("reply")[-1]["seq"]]
-    assert page.session._refused == {"frame": 1, "chart": 1, "shape": 1}
+    assert [p["seq"] for p in patches] == [page.said("reply")[1]["seq"]]
+    assert page.session._refused == {"frame": 1, "shape": 2}
 
 
 def test_what_was_painted_and_applied_reaches_the_page(growing: tuple[Controller, Trainer]) -> None:

@@ -49,7 +49,7 @@ def lines(writing: Writing) -> list[dict[str, Any]]:
 
 
 def test_texts_come_side_by_side_with_their_effect(finished: RunFolder) -> None:
-    found = lines(Writing(finished, check({**ASK, "wishes": [["vowels", 1]]})))
+    found = lines(Writing(finished, {**check({**ASK, "wishes": [["vowels", 1]]}), "painted": {}}))
     effect = next(line["effect"] for line in found if "effect" in line)
     assert set(next(line["targets"] for line in found if "targets" in line)) == set("aeiou")
     assert [line["pairs"] for line in found if "pairs" in line] == [*range(1, SEEDS + 1)]
@@ -66,7 +66,7 @@ def test_texts_come_side_by_side_with_their_effect(finished: RunFolder) -> None:
 def test_one_text_without_desire_and_a_sentence_for_what_cannot_be(
         finished: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     def printed(folder: RunFolder, **ask: Any) -> list[dict[str, Any]]:
-        write(folder, check(ask))
+        write(folder, {**check(ask), "painted": {}})
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     plain = printed(finished, length=9)
@@ -114,10 +114,10 @@ def test_a_page_asks_reads_and_stops(controller: Controller, finished: RunFolder
 def test_no_more_than_two_at_a_time(controller: Controller, finished: RunFolder) -> None:
     watch = controller.watch(finished.id)
     assert watch is not None
-    busy = [controller.generate(watch, {"length": 2000, "seed": seed}) for seed in range(2)]
+    busy = [controller.generate(watch, {"length": 2000, "seed": seed}, {}) for seed in range(2)]
     with pytest.raises(ValueError, match="2 generations are at work"):
-        controller.generate(watch, {})
+        controller.generate(watch, {}, {})
     for writing in busy:
         writing.stop()
     wait_for(lambda: not any(w.at_work for w in busy))
-    lines(controller.generate(watch, {"length": 1}))
+    lines(controller.generate(watch, {"length": 1}, {}))
