@@ -1,7 +1,8 @@
 // The atlas: one echo large, all of them small, the history to scrub through, and a cell that is read out.
 import {$, css, el, short, whole} from "./dom.js"
 import {clear, fill, model, set} from "./charts.js"
-import {bandColour, SEQUENTIAL, signed} from "./palettes.js"
+import * as field from "./field.js"
+import {bandColour} from "./palettes.js"
 
 const KEPT = 512
 
@@ -91,10 +92,9 @@ export class Atlas {
 
   begin(facts) {
     this.facts = facts
-    const edges = [0, ...facts.frame.edges, 0.5]
-    this.size = {bands: edges.length - 1, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
+    this.bandNames = field.bandNames(facts.frame.edges)
+    this.size = {bands: this.bandNames.length, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
     this.spot = this.middle(0, 0)
-    this.bandNames = edges.slice(1).map((high, i) => `${trim(edges[i])} – ${trim(high)}`)
     const {bands, sheets} = this.size
     const figure = model("atlas-figure")
     figure.x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
@@ -160,7 +160,7 @@ export class Atlas {
   }
 
   value(look, band, sheet, echo) {
-    return look.rho[(band * this.size.sheets + sheet) * this.size.echoes + echo]
+    return field.value(look.rho, this.size, band, sheet, echo)
   }
 
   draw() {
@@ -182,7 +182,7 @@ export class Atlas {
     if (this.homology?.step !== look.step || this.homology?.kind !== this.kind) this.measure(look)
     const {bands, sheets, echoes} = this.size
     const range = this.ranges(look)
-    document.querySelectorAll(".echo canvas").forEach((canvas, e) => { if (e < echoes) this.drawEcho(canvas, look, e, range) })
+    document.querySelectorAll(".echo canvas").forEach((canvas, e) => { if (e < echoes) field.drawEcho(canvas, look.rho, this.size, e, field.mapping(e, range)) })
     const cells = {sheet: [], band: [], value: []}
     for (let b = 0; b < bands; b++) {
       for (let s = 0; s < sheets; s++) {
@@ -191,7 +191,7 @@ export class Atlas {
         cells.value.push(this.value(look, b, s, this.echo))
       }
     }
-    set("cells-map", this.mapping(this.echo, range))
+    set("cells-map", field.mapping(this.echo, range))
     fill("cells", {...cells, phase: cells.sheet.map((s) => Math.round((s * 360) / sheets)), range: cells.band.map((b) => this.bandNames[b]),
       component: cells.band.map((b, i) => this.component(b, cells.sheet[i]))})
     this.drawScale(range)
@@ -202,43 +202,16 @@ export class Atlas {
     set("history-now", {location: look.step, visible: this.at !== null})
   }
 
-  // power from zero to its largest; correlations signed, on one scale for all lags
   ranges(look) {
-    let power = 0, signed = 0
-    for (let i = 0; i < look.rho.length; i++) {
-      if (i % this.size.echoes === 0) power = Math.max(power, look.rho[i])
-      else signed = Math.max(signed, Math.abs(look.rho[i]))
-    }
-    return {power: power || 1, signed: signed || 1}
-  }
-
-  // one pixel a cell, scaled up by the style sheet
-  drawEcho(canvas, look, echo, range) {
-    const {bands, sheets} = this.size
-    const {palette, low, high} = this.mapping(echo, range)
-    canvas.width = sheets
-    canvas.height = bands
-    const context = canvas.getContext("2d")
-    for (let b = 0; b < bands; b++) {
-      for (let s = 0; s < sheets; s++) {
-        const place = (this.value(look, b, s, echo) - low) / (high - low)
-        context.fillStyle = palette[Math.min(Math.max(Math.floor(place * 256), 0), 255)]
-        context.fillRect(s, bands - 1 - b, 1, 1)
-      }
-    }
-  }
-
-  mapping(echo, range) {
-    return echo === 0 ? {palette: SEQUENTIAL, low: 0, high: range.power} : {palette: signed(), low: -range.signed, high: range.signed}
+    return field.ranges(look.rho, this.size)
   }
 
   drawScale(range) {
-    const {palette, low, high} = this.mapping(this.echo, range)
+    const {palette, low, high} = field.mapping(this.echo, range)
     $("scale-low").textContent = short(low)
     $("scale-high").textContent = short(high)
-    $("scale-bar").style.background = `linear-gradient(90deg, ${palette.filter((_, i) => i % 16 === 0 || i === 255).join(",")})`
-    const lag = this.facts.frame.lags[this.echo]
-    $("scale-name").textContent = this.echo === 0 ? "mean power per cell; outlined: above the mean" : `correlation with itself ${lag} ${lag === 1 ? "character" : "characters"} back`
+    $("scale-bar").style.background = field.gradient(palette)
+    $("scale-name").textContent = field.meaning(this.echo, this.facts.frame.lags)
   }
 
   component(band, sheet) {
@@ -260,21 +233,11 @@ export class Atlas {
     }
   }
 
-  // the border of the cells above the threshold; at the wrap it shows on both sides
+  // of the cells above the threshold
   outline() {
-    const lines = {x0: [], y0: [], x1: [], y1: []}
     const h = this.homology, look = this.look
-    if (this.echo !== 0 || h?.step !== look.step || h.kind !== this.kind) return lines
-    const {bands, sheets} = this.size
-    const inside = (b, s) => h.labels[b][(s + sheets) % sheets] > 0
-    const add = (x0, y0, x1, y1) => { lines.x0.push(x0); lines.y0.push(y0); lines.x1.push(x1); lines.y1.push(y1) }
-    for (let b = 0; b < bands; b++) {
-      for (let s = 0; s <= sheets; s++) {
-        if (inside(b, s) !== inside(b, s - 1)) add(s - 0.5, b - 0.5, s - 0.5, b + 0.5)
-        if (b > 0 && s < sheets && inside(b, s) !== inside(b - 1, s)) add(s - 0.5, b - 0.5, s + 0.5, b - 0.5)
-      }
-    }
-    return lines
+    if (this.echo !== 0 || h?.step !== look.step || h.kind !== this.kind) return {x0: [], y0: [], x1: [], y1: []}
+    return field.outline(h.labels, this.size)
   }
 
   // the layer that was in force at this look, a square a cell as large as its strength
@@ -332,10 +295,6 @@ export class Atlas {
     const legend = $("band-legend")
     legend.replaceChildren(el("span", {}, "low"), ...[...Array(this.size.bands).keys()].map((b) => el("i", {style: `background:${bandColour(b, this.size.bands)};margin-right:-10px`, title: this.bandNames[b]})), el("span", {style: "margin-left:12px"}, "high"))
   }
-}
-
-function trim(x) {
-  return String(Number(x.toPrecision(2)))
 }
 
 function label(axis, ticks, name) {

@@ -5,19 +5,20 @@ const SILENCE = 3000 // ms without a word after which the server is looked for
 const ANSWER = 30000 // ms to wait for an answer
 
 export class Channel {
-  // model: what Panel hands to a component; onBatch(messages, bytes); onLost() when the server is gone, onFound() when it speaks again
-  constructor(model, {onBatch, onLost, onFound}) {
+  // model: what Panel hands to a component; onBatch(messages, bytes); onLost() when the server is gone, onFound() when it speaks again; patience in ms for an answer
+  constructor(model, {onBatch, onLost, onFound, patience = ANSWER}) {
     this.model = model
     this.onBatch = onBatch
     this.onLost = onLost
     this.onFound = onFound
+    this.patience = patience
     this.sequence = 0
     this.waiting = new Map()
     this.heard = performance.now()
     this.lost = false
     this.met = false // whether the server ever spoke, or was seen to be away: only then does loading anew help
     model.on("msg:custom", (data) => this.receive(data))
-    this.watch = setInterval(() => this.check(), 1000)
+    if (onLost) this.watch = setInterval(() => this.check(), 1000) // a notebook looks after its kernel itself
   }
 
   // ask the server for something; resolves with its answer, rejects with its sentence
@@ -33,7 +34,7 @@ export class Channel {
   send(message) {
     const sequence = ++this.sequence
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.settle(sequence, {ok: false, error: "The server did not answer: try again."}), ANSWER)
+      const timer = setTimeout(() => this.settle(sequence, {ok: false, error: "The server did not answer: try again."}), this.patience)
       this.waiting.set(sequence, {resolve, reject, timer})
       this.model.send_msg(encode(message(sequence)))
     })

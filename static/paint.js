@@ -1,25 +1,17 @@
 // Painting on the atlas: the stroke glows at once, the layer travels, and what the trainer made of it comes back.
 import {$, css, el, short, svg, toast, whole} from "./dom.js"
 import {model} from "./charts.js"
-import {SEQUENTIAL} from "./palettes.js"
+import {power} from "./field.js"
+import {bytes, table, tables} from "./palettes.js"
 import {Surface} from "./surface.js"
 import {Tools} from "./tools.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
-const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16))
 
-// 256 RGBA entries from colours
-function table(colours) {
-  const out = new Uint8Array(1024)
-  colours.forEach((c, i) => out.set([...bytes(c), 255], 4 * i))
-  return out
-}
-
-// what is painted: the accent where it amplifies, the paper's colour where it attenuates; a hidden layer lets through what is below
-function tables({measured, painted}) {
-  const field = table(measured ? SEQUENTIAL : Array(256).fill(css("--raised")))
-  const paint = table([...Array(256).keys()].map((i) => css(i < 128 ? "--paper" : "--accent")))
-  return {field, painted: painted ? paint : new Uint8Array(1024)}
+// a hidden layer lets through what is below
+function colours({measured, painted}) {
+  const all = tables(css("--paper"), css("--accent"))
+  return {field: measured ? all.field : table(Array(256).fill(css("--raised"))), painted: painted ? all.painted : new Uint8Array(1024)}
 }
 
 export class Paint {
@@ -54,7 +46,7 @@ export class Paint {
   // the surface is made when it is first wanted; a layer that the server never acknowledged goes out again
   open() {
     const {bands, sheets} = this.atlas.size
-    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: tables(this.tools.layers)}).then((surface) => {
+    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours(this.tools.layers)}).then((surface) => {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
       this.tell()
@@ -122,9 +114,8 @@ export class Paint {
   feed() {
     const look = this.atlas.look
     if (!this.surface || !look) return
-    const {bands, sheets} = this.atlas.size, power = new Float32Array(bands * sheets)
-    for (let b = 0; b < bands; b++) for (let s = 0; s < sheets; s++) power[b * sheets + s] = this.atlas.value(look, b, s, 0)
-    this.surface.setField(power, [0, this.atlas.ranges(look).power])
+    const {bands, sheets} = this.atlas.size
+    this.surface.setField(power(look.rho, this.atlas.size), [0, this.atlas.ranges(look).power])
     const lines = this.tools.layers.measured ? this.atlas.outline() : {x0: []}, over = $("paint-over")
     over.setAttribute("viewBox", `0 0 ${sheets} ${bands}`)
     const {band, sheet} = this.atlas.cursor
@@ -146,7 +137,7 @@ export class Paint {
 
   // the layers in their colours
   dress() {
-    this.surface?.setTables(tables(this.tools.layers))
+    this.surface?.setTables(colours(this.tools.layers))
     this.feed()
   }
 

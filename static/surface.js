@@ -39,7 +39,7 @@ export class Surface extends EventTarget {
   /**
    * Take over a canvas.
    *
-   * kernels: URL of the folder with the WGSL files; bands, sheets: the frame's grid; tables: {field, painted}, two
+   * kernels: URL of the folder with the WGSL files, or their texts by name; bands, sheets: the frame's grid; tables: {field, painted}, two
    * Uint8Arrays of 256 RGBA entries, the field's from low to high, the painted layer's from -3 to 3.
    */
   static async create(canvas, options) {
@@ -48,12 +48,12 @@ export class Surface extends EventTarget {
     return surface;
   }
 
-  /** Use `create`. */
+  /** As `create`, without waiting for an engine: what is done meanwhile it does when it comes. */
   constructor(canvas, { kernels, bands, sheets, tables }) {
     super();
     this.canvas = canvas;
     this.shape = { bands, sheets, ...layerSize(bands, sheets) };
-    this.kernels = String(kernels).replace(/\/$/, "");
+    this.kernels = kernels;
     this.field = { values: new Float32Array(bands * sheets), range: [0, 1] };
     this.#checkTables(tables);
     this.tables = tables;

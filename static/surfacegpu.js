@@ -19,7 +19,7 @@ export class GpuEngine {
   /** Ask an adapter for a device and build everything on it. */
   static async create(adapter, kernels, shape) {
     assertStable(WAVE);
-    const sources = await Promise.all(NAMES.map((name) => text(`${kernels}/${name}.wgsl`)));
+    const sources = await Promise.all(NAMES.map((name) => kernels[name] ?? text(`${kernels}/${name}.wgsl`)));
     const engine = new GpuEngine(await adapter.requestDevice(), shape);
     await engine.#build(sources);
     return engine;

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -101,14 +101,16 @@ def serving(runs: Path, *options: str, **places: Any) -> Iterator[Server]:
         server.stop()
 
 
+def absent(what: str) -> NoReturn:
+    """Skip where a developer lacks something, fail where CI does."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI needs {what}")
+    pytest.skip(f"there is no {what} here")
+
+
 def chromium() -> str:
     """Where Chromium is; without it a test is skipped, but fails where everything must be there."""
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing: apt-get install chromium")
-        pytest.skip("Chromium is missing: apt-get install chromium")
-    return path
+    return shutil.which("chromium") or absent("chromium: apt-get install chromium")
 
 
 def records(path: Path) -> list[dict[str, Any]]:

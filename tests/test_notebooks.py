@@ -11,8 +11,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.serving import absent
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CANVAS = ROOT / "notebooks/05_canvas.ipynb"
 PYTORCH = ROOT / "notebooks/03_pytorch.ipynb"
 PEER = os.environ.get("ZSPACE_PEER_PYTHON")
 
@@ -21,6 +24,8 @@ PEER = os.environ.get("ZSPACE_PEER_PYTHON")
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if path == PYTORCH and find_spec("torch") is None:
         pytest.skip("PyTorch is not installed here")
+    if path == CANVAS and find_spec("anywidget") is None:
+        absent("anywidget: pip install 'zspace-workbench[notebook]'")
     monkeypatch.setenv("ZSPACE_RUNS", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, as_version=4)

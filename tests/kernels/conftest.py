@@ -9,22 +9,17 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
+
+from tests.serving import absent
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 COMMON = ["--headless=new", "--no-sandbox", "--disable-quic", "--host-resolver-rules=MAP canvas.test 127.0.0.1"]
 WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
           # without these a canvas gets no swap chain and its device is lost at the first frame
           "--use-angle=swiftshader", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist", "--enable-gpu"]
-
-
-def absent(what: str) -> NoReturn:
-    """Skip where a developer lacks something, fail where CI does."""
-    if os.environ.get("CI"):
-        pytest.fail(f"CI needs {what}")
-    pytest.skip(f"there is no {what} here")
 
 
 class Files(SimpleHTTPRequestHandler):
