@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from core import kernels
-from core.backends.wgpu_kernels import SIDES
 from core.backends.wgpu_chain import plan
+from core.backends.wgpu_kernels import SIDES
 from core.primitives import PRIMITIVES
 from tests.core.cases import CASES
 from tests.kernels import reference
