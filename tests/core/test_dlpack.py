@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +16,7 @@ from core.errors import BackendError
 from core.frame import ZFrame
 from core.ztensor import ZTensor, lift
 from tests.core.cases import CASES
-
-ROOT = Path(__file__).resolve().parents[2]
-PEER = os.environ.get("ZSPACE_PEER_PYTHON")
+from tests.core.here import ask_peer, needs_peer
 
 
 @pytest.fixture(scope="module")
@@ -137,16 +132,10 @@ def test_a_tensor_leaves_its_frame_and_gets_one_by_lift(cpu: Backend) -> None:
     assert isinstance(lift(x, frame), ZTensor)
 
 
-@pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with PyTorch or JAX")
+@needs_peer
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_pytorch_and_jax(library: str) -> None:
-    assert PEER is not None
-    here = Path(__file__).with_name("dlpack_peer.py")
-    done = subprocess.run([PEER, str(here), library], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    if done.returncode == 77:
-        pytest.skip(f"{PEER} has no {library}")
-    assert done.returncode == 0, done.stderr
+    ask_peer("dlpack_peer.py", library, library)
 
 
 def test_cuda(request: pytest.FixtureRequest) -> None:

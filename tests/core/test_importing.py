@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,9 +32,8 @@ from core.runs.store import RunFolder, RunStore
 from core.runs.sweep import find_run
 from core.runs.trainer import Trainer
 from core.runs.twin import make_twin
+from tests.core.here import ask_peer, needs_peer
 
-ROOT = Path(__file__).resolve().parents[2]
-PEER = os.environ.get("ZSPACE_PEER_PYTHON")
 V, D, H, K = 11, 64, 96, 4  # of rnn, preset tiny
 State = dict[str, NDArray[Any]]
 
@@ -98,15 +95,9 @@ def test_outputs_are_those_of_pytorchs_layers() -> None:
     np.testing.assert_allclose(got, torch_forward(state, tokens), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with PyTorch")
+@needs_peer
 def test_every_family_computes_what_pytorch_does(tmp_path: Path) -> None:
-    assert PEER is not None
-    done = subprocess.run([PEER, str(Path(__file__).with_name("importing_peer.py")), str(tmp_path), "more"],
-                          capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          check=False)
-    if done.returncode == 77:
-        pytest.skip(f"{PEER} has no torch")
-    assert done.returncode == 0, done.stderr
+    ask_peer("importing_peer.py", "torch", str(tmp_path), "more")
     for family in FAMILIES:
         made = np.load(tmp_path / f"{family}.npz")
         parameters = parameters_from_torch(build(family, "tiny", V), read_state(tmp_path / f"{family}.safetensors"))

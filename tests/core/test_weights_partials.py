@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
 import tracemalloc
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,9 +25,8 @@ from core.inference.dlpack import (
     weights_partial_from_compat,
     weights_partial_from_dlpack,
 )
+from tests.core.here import ask_peer, needs_peer
 
-ROOT = Path(__file__).resolve().parents[2]
-PEER = os.environ.get("ZSPACE_PEER_PYTHON")
 GOLDEN = {"memory": 0.143067, "speed": 0.503637, "stability": 0.884391, "frac": 0.700215, "drs": 0.435502}
 Z = [0.12, -0.03, 0.48, -0.2]
 
@@ -265,16 +261,10 @@ def test_a_cuda_tensor_is_summed_by_cupy(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- other libraries --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with PyTorch or JAX")
+@needs_peer
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_pytorch_and_jax(library: str) -> None:
-    assert PEER is not None
-    here = Path(__file__).with_name("weights_peer.py")
-    done = subprocess.run([PEER, str(here), library], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    if done.returncode == 77:
-        pytest.skip(f"{PEER} has no {library}")
-    assert done.returncode == 0, done.stderr
+    ask_peer("weights_peer.py", library, library)
 
 
 def test_cuda(request: pytest.FixtureRequest) -> None:
