@@ -1,6 +1,6 @@
 // The disk on Generate: the run's symbols where its model puts them, and paint under them as a desire.
 import {$, fixed, toast, whole} from "./dom.js"
-import {signed} from "./palettes.js"
+import {signed, table} from "./palettes.js"
 
 const SIDE = 128 // cells along an edge of the painting, over the square around the disk; row 0 is at the top
 const PAUSE = 100 // ms between two paintings sent
@@ -142,7 +142,15 @@ export class Disk {
 
   changed() {
     this.draw()
-    this.timer ??= setTimeout(() => { this.timer = null; this.send() }, PAUSE)
+    this.timer ??= setTimeout(() => this.flush(), PAUSE)
+  }
+
+  // what waits to be sent, now: a text that is asked for wants all that was painted
+  async flush() {
+    if (!this.timer) return
+    clearTimeout(this.timer)
+    this.timer = null
+    await this.send()
   }
 
   // the server reads the painting at each symbol, and says what it found
@@ -222,10 +230,10 @@ export class Disk {
 
   // the painting in signed colours, clear where there is none
   picture() {
-    const picture = new ImageData(SIDE, SIDE), colours = signed()
+    const picture = new ImageData(SIDE, SIDE), colours = table(signed())
     this.painting.forEach((v, i) => {
-      const colour = colours[Math.round(((v + 1) / 2) * (colours.length - 1))]
-      picture.data.set([1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16)), 4 * i)
+      const at = 4 * Math.round((v + 1) * 127.5)
+      picture.data.set(colours.subarray(at, at + 3), 4 * i)
       picture.data[4 * i + 3] = Math.min(176, Math.abs(v) * 224) // letters stay legible
     })
     const layer = document.createElement("canvas")

@@ -57,6 +57,7 @@ export class Generate {
     this.busy = true
     this.draw()
     try {
+      await this.disk.flush()
       await this.ask("generate", {prompt: this.prompt, wishes: this.wishes, disk: this.disk.painted, ...numbers})
     } catch (error) {
       this.busy = false

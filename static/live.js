@@ -6,7 +6,7 @@ const LANES = ["above", "here", "beneath"]
 const Z = { // column of the looks: word, meaning
   speed: ["speed", "Line: how fast the mean state moves over a window. Observed: characters a second, of the most that recent steps reached"],
   memory: ["memory", "Line: the mean state's level. Observed: size of the activations at the tap, r / (1 + r)"],
-  stability: ["stability", "Line: how evenly the mean state moves. Observed: 1 / (1 + deviation over mean) of the last losses"],
+  stability: ["stability", "Line: how evenly the mean state moves. Observed: mean / (mean + deviation) of the last losses"],
   frac: ["fine share", "How far up the spectrum the mean state's energy lies"],
   drs: ["drift", "Line: energy above the middle of the spectrum against below. Observed: how much the model's expectation changes when one character of a held-out prompt does"],
   confidence: ["confidence", "How well what is observed fits what the latent says, lowered by telemetry that is uneven"],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.disk import DiskChart, scores
+from core.disk import SIDE, DiskChart, scores
 from core.errors import RunError
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
 from core.runs.store import RunFolder
@@ -31,12 +31,12 @@ class Disk:
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self._record = folder, folder.read_config()
         self.symbols = tuple(self._record["corpus"]["vocabulary"])
-        self._scores = np.zeros(len(self.symbols))
+        self._painting: ArrayLike = np.zeros((SIDE, SIDE), np.float32)
         self._chart: DiskChart | None = None
         self.renew()
 
     def renew(self) -> Answer:
-        """Read the newest checkpoint, and turn its chart onto the one before; what was painted is read anew."""
+        """Read the newest checkpoint, and turn its chart onto the one before; the painting stays."""
         path, _ = latest_checkpoint(self.folder)
         if path is None:
             raise RunError(f"run {self.folder.id} has no checkpoint yet: wait for its first, or save one")
@@ -56,10 +56,11 @@ class Disk:
 
     def paint(self, painting: ArrayLike) -> Answer:
         """Take a painting in place of the one before; the scores of the known symbols."""
-        self._scores = scores(painting, self._places)
-        return {"scores": self._scores[1:].tolist()}
+        found = scores(painting, self._places)
+        self._painting = painting
+        return {"scores": found[1:].tolist()}
 
     @property
     def wanted(self) -> dict[str, float]:
         """Symbols that something is painted under, and their scores."""
-        return {s: float(d) for s, d in zip(self.symbols, self._scores, strict=True) if d}
+        return {s: float(d) for s, d in zip(self.symbols, scores(self._painting, self._places), strict=True) if d}

@@ -4,7 +4,7 @@ Observed at a look, each between 0 and 1:
 
 - speed: characters a second, over the most that recent steps reached,
 - memory: r / (1 + r), r the root mean square of the activations at the tap,
-- stability: 1 / (1 + s / m), s and m the deviation and the mean of the recent losses,
+- stability: m / (m + s), s and m the deviation and the mean of the recent losses,
 - drs: 1 - exp(-d), d the mean divergence KL(p || p') in nats of what the model expects after a held-out prompt, when
   the prompt's middle character is changed: how far it drifts in response,
 - gradient: shares of the gradient's power by spectral band, under the basis `BAND_BASIS`.
@@ -85,12 +85,13 @@ class Vitals:
             Log2 gains that were in force.
         """
         power, norm = row["state_power"], row["gradient_norm"]
-        moved = 0.0 if self._power is None else abs(power - self._power) / (power + self._power)
-        self._power = power
+        before, self._power = self._power, power
+        moved = 0.0 if before is None or power == before else abs(power - before) / (power + before)
         mean, spread = statistics.fmean(self._losses), statistics.pstdev(self._losses)
         rms = math.sqrt(power)
         seen = {
-            "speed": self._pace[-1] / max(self._pace), "memory": rms / (1 + rms), "stability": 1 / (1 + spread / mean),
+            "speed": self._pace[-1] / max(self._pace), "memory": rms / (1 + rms),
+            "stability": mean / (mean + spread) if spread else 1.0,
             "drs": -math.expm1(-response), "gradient": row["bands"]["gradient"], "gradient_basis": BAND_BASIS,
         }
         troubles = {"loss": min(mean / math.log(self._vocabulary), 1.0), "grad_norm": norm / (1 + norm),

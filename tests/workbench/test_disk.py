@@ -9,7 +9,7 @@ import pytest
 
 from core.disk import SIDE, DiskChart, scores
 from core.errors import PatchError, RunError
-from core.runs.checkpoint import latest_checkpoint, load_checkpoint
+from core.runs.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from core.runs.config import RunConfig
 from core.runs.opening import create_run
 from core.runs.store import RunFolder
@@ -39,6 +39,23 @@ def test_what_is_painted_is_wanted_and_a_new_chart_turns_onto_the_old(finished: 
     with pytest.raises(PatchError, match="128 x 128"):
         disk.paint(painting * 3)
     assert disk.wanted
+
+
+def test_a_new_chart_reads_the_painting_where_symbols_lie_now(finished: RunFolder) -> None:
+    disk, painting = Disk(finished), np.tile(np.linspace(-1, 1, SIDE, dtype=np.float32), (SIDE, 1))
+    disk.paint(painting)
+    path, _ = latest_checkpoint(finished)
+    assert path is not None
+    whole = path.read_bytes()
+    arrays, meta = load_checkpoint(path)
+    arrays["p.embedding"][1:] *= np.linspace(0.1, 3, len(arrays["p.embedding"]) - 1, dtype=np.float32)[:, None]
+    try:
+        save_checkpoint(finished, 40, arrays, meta)
+        disk.renew()
+    finally:
+        path.write_bytes(whole)
+    places = np.array([[0, 0], *disk.facts["places"]])
+    assert list(disk.wanted.values()) == [float(d) for d in scores(painting, places) if d]
 
 
 def test_a_run_without_a_checkpoint_says_what_to_do(texts: Path, tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_every_observation_follows_its_formula() -> None:
     assert psi["health"] == pytest.approx(1 - (2 / math.log(16) + 1 / 3 + 0.01) / 4)
 
 
+def test_a_text_that_is_known_by_heart_and_states_that_vanish_end_no_run() -> None:
+    found = vitals([0.0, 0.0], [1.0, 1.0])
+    for _ in range(2):
+        z = look(found, row={**ROW, "state_power": 0.0})
+        assert (z["observed"]["stability"], z["observed"]["memory"]) == (1.0, 0.0)
+        assert z["telemetry"]["psi"]["act_drift"] == 0
+
+
 def test_the_posterior_is_the_latents_with_what_was_observed() -> None:
     z = look(vitals([2.0, 3.0], [1.0, 1.0]))
     prior, seen = decode_zspace_embedding(LATENT).metrics, z["observed"]
