@@ -36,7 +36,7 @@ WRITER = textwrap.dedent(
     for n in range(steps) if steps else count():
         writer.append(Look(n, KINDS[n % 2], n / 8, np.full((3, 4, 2), float(n))))
         if n % 200 == 0:
-            time.sleep(0.002)  # so that a reader on the same processor comes to its turn
+            time.sleep(0.01)  # so that a reader comes to its turn, on a busy machine too
     writer.close()
     """
 )
