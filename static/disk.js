@@ -1,10 +1,10 @@
 // The disk on Generate: the run's symbols where its model puts them, and paint under them as a desire.
+import {SIDE, extend, paint} from "./dabs.js"
 import {$, fixed, toast, whole} from "./dom.js"
 import {signed, table} from "./palettes.js"
 
-const SIDE = 128 // cells along an edge of the painting, over the square around the disk; row 0 is at the top
 const PAUSE = 100 // ms between two paintings sent
-const UNDO = 50
+const MOST = 4096 // strokes one can go back
 const BLANK = {" ": "␣", "\n": "↵", "\t": "⇥"}
 const STEP = 1 / 16 // that an arrow key moves the cursor by, of the radius
 
@@ -30,24 +30,25 @@ export class Disk {
     this.canvas.addEventListener("pointerdown", (event) => {
       if (event.button || !this.places.length) return
       this.canvas.setPointerCapture(event.pointerId)
-      this.keep()
-      this.at = this.point(event)
-      this.dab(this.at)
+      this.down(this.point(event), event.timeStamp)
+      this.drawing = true
     })
     this.canvas.addEventListener("pointermove", (event) => {
       const to = this.point(event)
-      if (this.at) this.line(to)
+      if (this.drawing) this.go(to, event.timeStamp)
       else this.look(to)
     })
-    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => { this.at = null })
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => { this.drawing = false })
     this.canvas.addEventListener("keydown", (event) => this.key(event))
     this.canvas.addEventListener("blur", () => this.draw())
     new ResizeObserver(() => this.draw()).observe(this.canvas)
   }
 
   forget() {
-    this.painting = new Float32Array(SIDE * SIDE)
-    this.past = []
+    this.base = new Float32Array(SIDE * SIDE) // before the first stroke
+    this.painting = this.base.slice()
+    this.strokes = [] // all that was painted, as vectors
+    this.drawing = false // the newest of them goes on with the pointer
     this.symbols = []
     this.places = []
     this.scores = []
@@ -97,46 +98,31 @@ export class Disk {
     for (const button of document.querySelectorAll("[data-disk]")) button.setAttribute("aria-pressed", button.dataset.disk === tool)
   }
 
-  keep() {
-    this.past.push(this.painting.slice())
-    if (this.past.length > UNDO) this.past.shift()
+  // a stroke comes down at a point
+  down(point, time) {
+    this.drawing = false
+    this.strokes.push({tool: this.tool, size: Number($("disk-size").value), points: []})
+    if (this.strokes.length > MOST) paint(this.base, this.strokes.shift())
+    this.go(point, time)
+  }
+
+  go(point, time) {
+    if (extend(this.painting, this.strokes.at(-1), [...point, Math.round(time)])) this.changed()
   }
 
   undo() {
-    if (!this.past.length) return
-    this.painting = this.past.pop()
+    this.drawing = false
+    if (!this.strokes.pop()) return
+    this.painting = this.base.slice()
+    for (const stroke of this.strokes) paint(this.painting, stroke)
     this.changed()
   }
 
   clear() {
     if (!this.painted) return
-    this.keep()
-    this.painting = new Float32Array(SIDE * SIDE)
-    this.changed()
-  }
-
-  // a soft round spot around a point of the disk
-  dab([x, y], changed = true) {
-    const radius = Number($("disk-size").value), reach = Math.ceil((radius * SIDE) / 2)
-    const column = ((1 + x) / 2) * SIDE - 0.5, row = ((1 - y) / 2) * SIDE - 0.5
-    for (let i = Math.max(Math.floor(row) - reach, 0); i <= Math.min(Math.ceil(row) + reach, SIDE - 1); i++) {
-      for (let j = Math.max(Math.floor(column) - reach, 0); j <= Math.min(Math.ceil(column) + reach, SIDE - 1); j++) {
-        const r = Math.hypot(i - row, j - column) / ((radius * SIDE) / 2)
-        if (r >= 1) continue
-        const weight = (1 - r * r) ** 2, at = i * SIDE + j, was = this.painting[at]
-        if (this.tool === "erase") this.painting[at] = Math.abs(was) < 0.02 ? 0 : was * (1 - weight)
-        else this.painting[at] = Math.min(Math.max(was + (this.tool === "want" ? 0.5 : -0.5) * weight, -1), 1)
-      }
-    }
-    if (changed) this.changed()
-  }
-
-  line(to) {
-    const [x, y] = this.at, step = Number($("disk-size").value) / 2
-    const count = Math.floor(Math.hypot(to[0] - x, to[1] - y) / step)
-    if (!count) return
-    for (let i = 1; i <= count; i++) this.dab([x + ((to[0] - x) * i) / count, y + ((to[1] - y) * i) / count], false)
-    this.at = to
+    this.drawing = false
+    this.strokes.push({tool: "clear", size: 1, points: []})
+    this.painting.fill(0)
     this.changed()
   }
 
@@ -156,7 +142,7 @@ export class Disk {
   // the server reads the painting at each symbol, and says what it found
   async send() {
     try {
-      const {scores} = await this.channel.paint({chart: "disk", shape: [SIDE, SIDE], values: this.painting, depth: this.past.length + 1, frame: this.facts.signature})
+      const {scores} = await this.channel.paint({chart: "disk", shape: [SIDE, SIDE], values: this.painting, depth: this.strokes.length, frame: this.facts.signature})
       this.scores = scores
       const wanted = this.symbols.map((s, i) => [s, scores[i]]).filter(([, d]) => Math.abs(d) >= 0.05).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))
       this.say(wanted.length ? wanted.slice(0, 8).map(([s, d]) => `${glyph(s)} ${d > 0 ? "+" : ""}${fixed(d, 2)}`).join("  ") : "Nothing is painted under a character yet.")
@@ -188,8 +174,7 @@ export class Disk {
       this.look(this.cursor)
       this.draw()
     } else if (event.key === "Enter" || event.key === " ") {
-      this.keep()
-      this.dab(this.cursor)
+      this.down(this.cursor, event.timeStamp)
     } else return
     event.preventDefault()
     event.stopPropagation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from canvas.dabs import SIDE, DiskStroke, painted
+from core.disk import scores
 from core.runs.compare import compare
 from core.runs.config import RunConfig
 from core.runs.control import send
@@ -19,7 +22,7 @@ from core.runs.opening import create_run
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer
 from tests.browser.conftest import Watched
-from tests.serving import Server, serving, wait_for
+from tests.serving import Server, records, serving, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,12 @@ def test_a_run_writes_with_and_without_desire(page: Page, past: list[RunFolder])
 FIGURE = "Bokeh.documents[0].get_model_by_name('comparison-figure')"
 
 
+def floats(page: Page, array: str) -> bytes:
+    """The bytes of a typed array."""
+    return base64.b64decode(page.evaluate(f"btoa(Array.from(new Uint8Array({array}.buffer), "
+                                          "(c) => String.fromCharCode(c)).join(''))"))
+
+
 def column(page: Page, part: str, name: str) -> Any:
     """What the comparison draws."""
     return page.evaluate(f"[...Bokeh.documents[0].get_model_by_name('compare-{part}').data.{name}]")
@@ -172,6 +181,13 @@ def test_what_is_painted_on_the_disk_is_wanted(page: Page, past: list[RunFolder]
     expect(page.locator("#disk-text")).to_contain_text("t +0.")
     page.locator("#disk-undo").click()
     expect(page.locator("#disk-text")).to_contain_text("Nothing is painted under a character")
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.6 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 1.2 * box["width"], box["y"] + 0.4 * box["height"], steps=7)
+    page.locator("#disk-undo").dispatch_event("click")  # under the hand: what follows belongs to no stroke
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"], steps=3)
+    page.mouse.up()
+    assert not page.evaluate("workbench.disk.painted")
     canvas.focus()
     page.keyboard.press("Enter")  # a spot in the middle
     page.locator("[data-disk=avoid]").click()
@@ -183,12 +199,21 @@ def test_what_is_painted_on_the_disk_is_wanted(page: Page, past: list[RunFolder]
         pytest.approx(-0.5, abs=0.02), pytest.approx(0.5, abs=0.02)]
     page.locator("[data-disk=want]").click()
     page.locator("#disk-size").fill("0.5")
-    page.mouse.click(box["x"] + (1 + x) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"])
+    page.mouse.move(box["x"] + (1 + x) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.3 * box["height"], steps=9)
+    page.mouse.up()
     wait_for(lambda: page.evaluate("workbench.disk.scores")[symbols.index("t")] > 0)
     page.locator("#generate-form [name=prompt]").fill("")  # another test left one that is refused
     page.locator("#generate-form [name=length]").fill("30")
     page.locator("#generate-start").click()
     expect(page.locator("#effect-of-desire")).to_contain_text("p value", timeout=60_000)
+    strokes = [DiskStroke(**s) for s in page.evaluate("workbench.disk.strokes")]
+    assert [s.tool for s in strokes] == ["want", "avoid", "want"]
+    assert painted(strokes).tobytes() == floats(page, "workbench.disk.painting")  # a script's strokes, and the hand's
+    scored = scores(np.reshape(painted(strokes), (SIDE, SIDE)), np.array([[0, 0], *places]))
+    newest = max(past[0].generations.iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    assert records(newest)[1]["d"] == scored.tolist()
     page.locator("#disk-clear").click()
     expect(page.locator("#disk-text")).to_contain_text("Nothing is painted under a character")
 
