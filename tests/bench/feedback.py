@@ -10,7 +10,7 @@ bands. Its mirror, bands reversed, favours the high ones. Both are replayed to a
 Printed per gain: the contrast of the low share on the probe (see `core.effect`), low-painted minus high-painted, and
 painted minus twin in bits per character on the validation part: all of it, and by position in the window, since
 context grows with it. Intervals are 95 % Student intervals of the paired differences over seeds. A neutral layer, all
-zeros, is painted too and must change nothing.
+zeros, is painted too and must change nothing. `tests.bench.feedback_disk` asks the same of the disk.
 """
 
 from __future__ import annotations

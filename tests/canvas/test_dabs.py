@@ -12,7 +12,8 @@ import pytest
 from canvas.dabs import SIDE, DiskStroke, painted
 from canvas.strokes import StrokeError
 from core import disk
-from tests.canvas.test_codec_js import page  # noqa: F401  (a fixture: Chromium with static/ as its server's root)
+from tests.canvas.javascript import blank_page, lacking
+from tests.serving import absent
 
 
 def some_strokes(seed: int, count: int = 12) -> list[DiskStroke]:
@@ -65,13 +66,18 @@ def test_what_is_no_stroke_gets_a_sentence(change: dict[str, Any], sentence: str
         DiskStroke(**{"tool": "want", "size": 0.1, "points": ((0, 0, 0),)} | change)
 
 
-def test_the_page_paints_the_same_bits(page: Any) -> None:  # noqa: F811
-    for seed in range(20):
-        strokes = some_strokes(seed)
-        found = page.evaluate("""async (strokes) => {
-            const {SIDE, paint} = await import("/dabs.js"), painting = new Float32Array(SIDE * SIDE);
-            for (const stroke of strokes) paint(painting, stroke);
-            return btoa(Array.from(new Uint8Array(painting.buffer), (c) => String.fromCharCode(c)).join("")); }""",
-            [vars(s) for s in strokes])
-        assert b64decode(found) == painted(strokes).tobytes()
+PAINT = """async (strokes) => {
+    const {SIDE, paint} = await import("/dabs.js"), painting = new Float32Array(SIDE * SIDE);
+    for (const stroke of strokes) paint(painting, stroke);
+    return btoa(Array.from(new Uint8Array(painting.buffer), (c) => String.fromCharCode(c)).join("")); }"""
+
+
+def test_the_page_paints_the_same_bits() -> None:
+    if missing := lacking():
+        absent(missing)
+    with blank_page() as page:
+        for seed in range(20):
+            strokes = some_strokes(seed)
+            found = page.evaluate(PAINT, [vars(s) for s in strokes])
+            assert b64decode(found) == painted(strokes).tobytes()
     assert np.abs(painted(strokes)).max() == 1
