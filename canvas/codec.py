@@ -320,7 +320,7 @@ def _finite(raw: memoryview, dtype: str) -> None:
 def _parse(raw: bytes | bytearray | memoryview[Any]) -> dict[str, Any]:
     """The JSON object in UTF-8 bytes."""
     try:
-        found = json.loads(str(raw, "utf-8"))
+        found = json.loads(str(raw, "utf-8"), parse_constant=_no_number)
     except RecursionError:
         raise Refusal("text", f"text nests too deep to read: the limit is {MAX_DEPTH} levels; flatten it") from None
     except ValueError as error:
@@ -330,10 +330,22 @@ def _parse(raw: bytes | bytearray | memoryview[Any]) -> dict[str, Any]:
     level: list[Any] = [found]
     for _ in range(MAX_DEPTH):
         inside = [item for node in level for item in (node.values() if isinstance(node, dict) else node)]
-        if any(isinstance(item, int | float) and not abs(item) <= sys.float_info.max for item in inside):
-            # Python's parser takes NaN and Infinity by name, JavaScript's does not; both read 1e999 as infinite
-            raise Refusal("text", f"text holds NaN or a number beyond {sys.float_info.max}: send finite numbers")
+        if any(isinstance(item, int | float) and not _is_finite(item) for item in inside):
+            raise Refusal("text", f"text holds a number beyond {sys.float_info.max}: send finite numbers")
         level = [item for item in inside if isinstance(item, dict | list)]
         if not level:
             return found
     raise Refusal("text", f"text nests deeper than {MAX_DEPTH} levels: flatten it")
+
+
+def _no_number(name: str) -> None:
+    """Refuse NaN and Infinity by name: Python's parser takes them, JavaScript's does not."""
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is, once rounded to a double as JavaScript does with whole numbers too."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

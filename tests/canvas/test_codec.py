@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from array import array
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,13 @@ def test_a_batch_is_refused_whole() -> None:
     assert found.value.code == "size"
     assert decode_all(b"", "server") == []
     assert refused(b"") == "size"
+
+
+def test_whole_numbers_are_judged_by_the_double_that_they_round_to() -> None:
+    edge = int(sys.float_info.max) + 2**970  # half way from the largest double to 2^1024
+    for number, code in ((edge - 1, ""), (edge, "text")):
+        raw = b'{"a":%d}' % number
+        assert refused(with_body("command", raw, (len(raw),))) == code
 
 
 def test_texts_too_deep_or_too_wild_for_the_parser() -> None:
