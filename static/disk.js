@@ -1,6 +1,6 @@
 // The disk on Generate: the run's symbols where its model puts them, and paint under them as a desire.
 import {SIDE, extend, paint} from "./dabs.js"
-import {$, fixed, toast, whole} from "./dom.js"
+import {$, fixed, onRatio, toast, whole} from "./dom.js"
 import {signed, table} from "./palettes.js"
 
 const PAUSE = 100 // ms between two paintings sent
@@ -42,6 +42,7 @@ export class Disk {
     this.canvas.addEventListener("keydown", (event) => this.key(event))
     this.canvas.addEventListener("blur", () => this.draw())
     new ResizeObserver(() => this.draw()).observe(this.canvas)
+    onRatio(() => this.draw())
   }
 
   forget() {

@@ -44,6 +44,18 @@ export function bytes(n) {
   return n < 1000 ? `${Math.round(n)} B` : n < 1e6 ? `${(n / 1e3).toFixed(n < 1e4 ? 1 : 0)} kB` : `${(n / 1e6).toFixed(1)} MB`
 }
 
+// call when a screen pixel gets another size, by zoom or on another screen; gives back how to stop
+export function onRatio(call) {
+  let query
+  const stop = () => { query.onchange = null } // it would hear of a return to its ratio, too
+  const watch = () => {
+    query = matchMedia(`(resolution: ${devicePixelRatio}dppx)`)
+    query.onchange = () => { stop(); watch(); call() }
+  }
+  watch()
+  return () => stop()
+}
+
 let hiding
 export function toast(sentence) {
   const node = $("toast")

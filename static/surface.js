@@ -8,6 +8,7 @@
 // itself: it is never replaced, because engines draw off screen and hand over bitmaps.
 
 import { REST, WAVE, assertWhole, layerSize, point, settings, spread, stamps } from "./brush.js";
+import { onRatio } from "./dom.js";
 import { MOST, Painting } from "./painting.js";
 import { PlainEngine } from "./surface2d.js";
 import { GpuEngine } from "./surfacegpu.js";
@@ -64,7 +65,8 @@ export class Surface extends EventTarget {
     try {
       this.observer.observe(canvas, { box: "device-pixel-content-box" });
     } catch {
-      this.observer.observe(canvas); // Safari measures in CSS pixels only
+      this.observer.observe(canvas); // Safari measures in CSS pixels only, which stay on another screen
+      this.unwatch = onRatio(() => this.measured && this.#resized(this.measured));
     }
     this.visible = () => this.#wake();
     document.addEventListener("visibilitychange", this.visible);
@@ -100,6 +102,7 @@ export class Surface extends EventTarget {
   release() {
     this.#generation++;
     this.observer.disconnect();
+    this.unwatch?.();
     document.removeEventListener("visibilitychange", this.visible);
     cancelAnimationFrame(this.#request);
     this.#engine?.release();
