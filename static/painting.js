@@ -76,11 +76,13 @@ export class Painting {
     return Boolean(step);
   }
 
-  /** Do the step that was undone last again; false where there is none. */
-  redo() {
+  /** Do the step that was undone last again, on an engine whose layer is where the painting is; false where there is none. */
+  redo(engine) {
     const step = this.#undone.pop();
-    if (step) this.#steps.push(step);
-    return Boolean(step);
+    if (!step) return false;
+    this.#steps.push(step);
+    if (engine) this.#deposit(step, engine);
+    return true;
   }
 
   /** Bring an engine's layer to where the painting is: the newest layer known, then the strokes since. */
@@ -89,9 +91,13 @@ export class Painting {
     engine.setLayer(known < 0 ? this.#base : this.#steps[known].layer);
     for (const step of this.#steps.slice(known + 1)) {
       if (step.open && step.stroke.tool !== "brush") continue; // nothing is painted of it yet
-      for (const operation of deposits(step.stroke, this.#shape, !step.open)) engine.deposit(operation);
-      if (!step.open) this.#readBack(step, engine);
+      this.#deposit(step, engine);
     }
+  }
+
+  #deposit(step, engine) {
+    for (const operation of deposits(step.stroke, this.#shape, !step.open)) engine.deposit(operation);
+    if (!step.open) this.#readBack(step, engine);
   }
 
   #readBack(step, engine) {

@@ -166,19 +166,18 @@ export class Surface extends EventTarget {
 
   /** Take the last stroke back; false where there is none. */
   undo() {
-    return this.#turn("undo");
+    this.cancel();
+    const undone = this.painting.undo();
+    if (undone) this.#restore();
+    return undone;
   }
 
   /** Do what was undone last again; false where there is nothing. A new stroke forgets it. */
   redo() {
-    return this.#turn("redo");
-  }
-
-  #turn(way) {
     this.cancel();
-    const turned = this.painting[way]();
-    if (turned) this.#restore();
-    return turned;
+    const redone = this.painting.redo(this.#engine);
+    if (redone) this.#stir();
+    return redone;
   }
 
   /** Wipe the layer: one more stroke, that erases the whole chart. */
