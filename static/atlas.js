@@ -3,6 +3,7 @@ import {$, css, el, short, whole} from "./dom.js"
 import {clear, fill, model, set} from "./charts.js"
 import * as field from "./field.js"
 import {bandColour} from "./palettes.js"
+import * as spots from "./spot.js"
 
 const KEPT = 512
 
@@ -49,14 +50,10 @@ export class Atlas {
   }
 
   key(event) {
-    const move = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key]
-    if (!move || !this.facts) return
+    const to = this.facts ? spots.step(this.spot, event, this.size, this.paint.tools.path) : null
+    if (!to) return
     event.preventDefault()
-    const {bands, sheets} = this.size, [x, y] = this.spot
-    if (event.shiftKey) this.spot = [x + move[1] / 4 / sheets, Math.min(Math.max(y + move[0] / 4 / bands, 0), 1)]
-    else this.spot = [(Math.floor(x * sheets + 1e-9) + 0.5 + move[1]) / sheets, (Math.min(Math.max(this.cursor.band + move[0], 0), bands - 1) + 0.5) / bands]
-    if (!this.paint.tools.path) this.spot[0] -= Math.floor(this.spot[0]) // an open stroke may go round
-    this.spot[0] = Math.min(Math.max(this.spot[0], -8), 8)
+    this.spot = to
     this.drawCursor()
     this.read()
     this.paint.tools.moved()
@@ -64,17 +61,10 @@ export class Atlas {
   }
 
   // the cell of a place in chart units, turns along and 0..1 up
-  cell(x, y) {
-    const {bands, sheets} = this.size
-    return {band: Math.min(Math.max(Math.floor(y * bands), 0), bands - 1), sheet: ((Math.floor(x * sheets) % sheets) + sheets) % sheets}
-  }
+  cell(x, y) { return spots.cell([x, y], this.size) }
 
   // what is read out: the cell of the spot, which pointer and arrows move
   get cursor() { return this.cell(...this.spot) }
-
-  middle(band, sheet) {
-    return [(sheet + 0.5) / this.size.sheets, (band + 0.5) / this.size.bands]
-  }
 
   drawCursor() {
     if (!this.facts) return
@@ -94,7 +84,7 @@ export class Atlas {
     this.facts = facts
     this.bandNames = field.bandNames(facts.frame.edges)
     this.size = {bands: this.bandNames.length, sheets: facts.frame.sheets, echoes: facts.frame.lags.length}
-    this.spot = this.middle(0, 0)
+    this.spot = spots.middle(0, 0, this.size)
     const {bands, sheets} = this.size
     const figure = model("atlas-figure")
     figure.x_range.setv({start: -0.5, end: sheets - 0.5}, {sync: false})
@@ -283,7 +273,7 @@ export class Atlas {
       const band = Math.round(e.y), sheet = Math.round(e.x)
       if (!this.size || band < 0 || sheet < 0 || band >= this.size.bands || sheet >= this.size.sheets) return
       if (band === this.cursor.band && sheet === this.cursor.sheet) return
-      this.spot = this.middle(band, sheet)
+      this.spot = spots.middle(band, sheet, this.size)
       this.read()
     })
   }

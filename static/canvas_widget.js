@@ -3,9 +3,15 @@ import {el, whole} from "./dom.js"
 import {power, ranges} from "./field.js"
 import {tables} from "./palettes.js"
 import {Surface} from "./surface.js"
-import {Card, Chart, choice, pairs} from "./widget.js"
+import {Tools} from "./tools.js"
+import {Card, Chart, pairs} from "./widget.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
+const TOOLS = {
+  brush: "Paint where the pointer goes", line: "Paint a line from where you press to where you let go",
+  stamp: "Paint one level square where you let go; snapped to cells, whole cells", lasso: "Fill what you draw around",
+}
+const MODES = {more: ["Amplify", "Paint gains above 1"], less: ["Attenuate", "Paint gains below 1"], erase: ["Erase", "Back to neutral"]}
 
 export function render({model, el: host}) {
   const widget = new CanvasWidget(model, host)
@@ -17,33 +23,49 @@ class CanvasWidget extends Card {
   constructor(model, host) {
     super(model, host, "Canvas")
     this.kernels = model.get("_kernels")
-    this.sign = 1
     this.acknowledged = 0
-    this.pointer = null // that paints: the first that comes down, others wait
     this.state = el("span", {class: "num quiet", role: "status"})
     this.backend = el("span", {class: "quiet"})
-    this.readout = el("div", {class: "readout num", "aria-live": "polite"})
-    this.chart = new Chart("Canvas: arrow keys move the cell, Enter stamps the brush there", {onCell: () => this.read(), onEnter: (cell) => this.stamp(cell)})
-    this.size = slider("size", "Radius of the brush in turns", {min: 0.02, max: 0.2, step: 0.01, value: 0.06})
-    this.strength = slider("strength", "log2 gain of a click, share of an eraser's", {min: 0.25, max: 3, step: 0.25, value: 1.5})
-    this.turn = button("+ amplify", "Amplify or attenuate what is painted", () => {
-      this.sign = -this.sign
-      this.turn.textContent = this.sign > 0 ? "+ amplify" : "− attenuate"
-    })
+    this.readout = el("div", {class: "readout num"})
+    this.chart = new Chart("Canvas: arrow keys move the spot, Enter uses the tool in hand there", {
+      onCell: () => this.read(), open: () => this.tools.path,
+      onKey: () => { this.tools.moved(); this.tools.say(this.readout.textContent) }})
+    const parts = this.parts = {
+      says: el("div", {class: "unseen", "aria-live": "polite"}), ghost: this.chart.ghost,
+      size: slider("size", {min: 0.02, max: 0.2, step: 0.01, value: 0.06}), strength: slider("strength", {min: 0.25, max: 3, step: 0.25, value: 1.5}),
+      hardness: slider("hardness", {min: 0, max: 0.9, step: 0.1, value: 0}),
+      mirror: button("Mirror", {title: "Repeat every stroke at the opposite phase: 45° at 315°", "aria-pressed": "false"}),
+      snap: button("Snap", {title: "Snap to cells", "aria-pressed": "false"}),
+      undo: button("Undo", {title: "Take the last stroke back"}), redo: button("Redo", {title: "Do it again"}), clear: button("Clear", {title: "Wipe the layer"}),
+    }
+    const label = (word, title, input) => el("label", {title}, word, input)
     this.card.append(
-      el("header", {}, this.title, el("span", {class: "fill"}), this.state), this.notice, this.chart.root,
-      el("div", {class: "tools", role: "toolbar", "aria-label": "brush"},
-        choice("tool", [["brush", "Brush"], ["erase", "Erase"]], (tool) => { this.tool = tool }), this.turn, this.size, this.strength,
-        button("Undo", "Take the last stroke back", () => this.back("undo")),
-        button("Redo", "Paint the stroke taken back again", () => this.back("redo")),
-        button("Clear", "Wipe the layer", () => this.clear()),
-        el("span", {class: "fill"}), this.backend),
-      this.readout)
-    const canvas = this.chart.canvas
-    canvas.addEventListener("pointerdown", (event) => this.down(event))
-    canvas.addEventListener("pointermove", (event) => this.move(event))
-    canvas.addEventListener("pointerup", (event) => this.up(event))
-    canvas.addEventListener("pointercancel", (event) => { if (event.pointerId === this.pointer) this.cancel() })
+      el("header", {}, this.title, el("span", {class: "fill"}), this.backend, this.state), this.notice, this.chart.root,
+      el("div", {class: "tools", role: "toolbar", "aria-label": "painting"},
+        segments("tool", Object.entries(TOOLS).map(([name, title]) => el("button", {type: "button", "data-tool": name, title}, name[0].toUpperCase() + name.slice(1)))),
+        segments("what it does", Object.entries(MODES).map(([name, [word, title]]) => el("button", {type: "button", "data-mode": name, title}, word))),
+        label("size", "Radius of the brush, in turns", parts.size), label("strength", "log2 gain of a click, share of an eraser's; a pen's pressure scales it", parts.strength),
+        label("hard", "How much of the brush is level before it falls off", parts.hardness),
+        parts.mirror, parts.snap, parts.undo, parts.redo, parts.clear),
+      this.readout, parts.says)
+    this.tools = new Tools(this.hand(), this.chart, {root: this.card, part: (name) => parts[name], canvas: this.chart.canvas, face: this.chart.face})
+    this.tools.turn("more")
+    this.tools.choose("brush")
+    this.tools.count()
+    for (const name of ["focus", "blur"]) this.chart.face.addEventListener(name, () => this.tools.ghost())
+  }
+
+  // what the tools want of whom they paint for
+  hand() {
+    const widget = this
+    return {
+      get surface() { return widget.surface },
+      get shown() { return Boolean(widget.surface) },
+      get focused() { return widget.chart.face.matches(":focus-visible") },
+      take() {}, // they are always in hand
+      feed: () => this.chart.drawLines(),
+      send: () => this.send(),
+    }
   }
 
   // --- what Python says ---
@@ -68,6 +90,7 @@ class CanvasWidget extends Card {
     const {bands, sheets} = this.chart.size
     this.surface = new Surface(this.chart.canvas, {kernels: this.kernels, bands, sheets, tables: this.colours()})
     this.surface.addEventListener("backend", () => this.tell())
+    this.tools.count()
     this.read()
   }
 
@@ -78,10 +101,11 @@ class CanvasWidget extends Card {
 
   // a layer from elsewhere; what is just being painted here is newer
   takeLayer(seq, values) {
-    if (seq <= this.acknowledged || this.sending || this.pointer !== null) return
+    if (seq <= this.acknowledged || this.sending || this.tools.path) return
     this.acknowledged = seq
     this.layer = values.slice() // of a batch only what is kept is held on to
     this.surface.setRelation(this.layer)
+    this.tools.count()
     this.read()
     this.sayInForce()
   }
@@ -118,73 +142,11 @@ class CanvasWidget extends Card {
 
   read() {
     if (!this.facts) return
-    const {band, sheet} = this.chart.cell, {sheets} = this.chart.size, painted = this.layer?.[band * sheets + sheet] ?? 0
+    const {band, sheet} = this.chart.cursor, {sheets} = this.chart.size, painted = this.layer?.[band * sheets + sheet] ?? 0
     this.readout.replaceChildren(...pairs(["band", this.chart.bandNames[band]], ["phase", this.chart.phase(sheet)], ["painted gain", `× ${(2 ** painted).toFixed(2)}`]))
   }
 
   // --- strokes ---
-
-  brush() {
-    const erase = this.tool === "erase", strength = this.strength.value
-    return {tool: "brush", size: this.size.value, strength: erase ? Math.min(strength / 3, 1) : strength, sign: this.sign, erase}
-  }
-
-  // a point of a stroke, with a pen's pressure
-  place(event) {
-    return [...this.surface.place(event), Math.round(event.timeStamp), event.pointerType === "pen" ? event.pressure : 1]
-  }
-
-  down(event) {
-    if (event.button !== 0 || !this.surface || this.pointer !== null) return
-    event.preventDefault()
-    this.chart.face.focus({preventScroll: true})
-    this.chart.canvas.setPointerCapture(event.pointerId)
-    this.pointer = event.pointerId
-    this.surface.begin(this.brush())
-    this.surface.extend([this.place(event)])
-    this.send()
-  }
-
-  move(event) {
-    if (event.pointerId !== this.pointer) return
-    this.surface.extend([...(event.getCoalescedEvents?.() ?? []), event].map((e) => this.place(e)))
-    this.send()
-  }
-
-  up(event) {
-    if (event.pointerId !== this.pointer) return
-    this.pointer = null
-    this.surface.end()
-    this.send()
-  }
-
-  // an open stroke leaves nothing
-  cancel() {
-    if (this.pointer === null) return
-    this.pointer = null
-    this.surface.cancel()
-    this.send()
-  }
-
-  back(way) {
-    this.cancel()
-    if (this.surface?.[way]()) this.send()
-  }
-
-  clear() {
-    if (!this.surface) return
-    this.cancel()
-    this.surface.clear()
-    this.send()
-  }
-
-  // a click of the brush at the chosen cell, for the keyboard
-  stamp({band, sheet}) {
-    if (!this.surface || this.pointer !== null) return
-    const {bands, sheets} = this.chart.size
-    this.surface.stroke([[(sheet + 0.5) / sheets, (band + 0.5) / bands]], this.brush())
-    this.send()
-  }
 
   // the newest layer goes out, one in flight; what Python does not take stays on the canvas
   async send() {
@@ -217,11 +179,6 @@ class CanvasWidget extends Card {
   }
 }
 
-const button = (word, title, onclick) => el("button", {type: "button", class: "toggle", title, onclick}, word)
-
-function slider(word, title, limits) {
-  const input = el("input", {type: "range", ...limits})
-  const label = el("label", {title}, word, input)
-  Object.defineProperty(label, "value", {get: () => Number(input.value)})
-  return label
-}
+const button = (word, attributes) => el("button", {type: "button", class: "toggle", ...attributes}, word)
+const slider = (name, limits) => el("input", {type: "range", "aria-label": name, ...limits})
+const segments = (label, buttons) => el("div", {class: "segments", role: "group", "aria-label": label}, ...buttons)

@@ -5,9 +5,10 @@ const MODES = {more: "amplify", less: "attenuate", erase: "erase"}
 const SLIDERS = ["size", "strength", "hardness"]
 
 export class Tools {
-  constructor(paint, atlas) {
-    this.paint = paint
-    this.atlas = atlas
+  // paint: whose surface it is; atlas: where the spot is; and the host's elements, on the page by their ids: root holds the
+  // buttons of tools, modes and layers, part(name) gives a slider, a button or what is written to
+  constructor(paint, atlas, {root = document, part = (name) => $(`paint-${name}`), canvas = $("paint"), face = $("fig-atlas")} = {}) {
+    Object.assign(this, {paint, atlas, root, part, canvas, face})
     this.tool = "look"
     this.mode = "more"
     this.mirror = this.snap = false
@@ -18,17 +19,17 @@ export class Tools {
   }
 
   wire() {
-    for (const name of ["tool", "mode", "layer"]) for (const b of document.querySelectorAll(`[data-${name}]`)) b.addEventListener("click", () => this[{tool: "choose", mode: "turn", layer: "toggle"}[name]](b.dataset[name]))
-    for (const name of ["mirror", "snap"]) $(`paint-${name}`).addEventListener("click", () => this.flip(name))
-    for (const name of ["undo", "redo", "clear", "save"]) $(`paint-${name}`).addEventListener("click", () => this[name]())
-    for (const name of SLIDERS) $(`paint-${name}`).addEventListener("input", () => this.ghost())
-    const canvas = $("paint")
+    const {root, part, canvas, face} = this
+    for (const name of ["tool", "mode", "layer"]) for (const b of root.querySelectorAll(`[data-${name}]`)) b.addEventListener("click", () => this[{tool: "choose", mode: "turn", layer: "toggle"}[name]](b.dataset[name]))
+    for (const name of ["mirror", "snap"]) part(name).addEventListener("click", () => this.flip(name))
+    for (const name of ["undo", "redo", "clear", "save"]) part(name)?.addEventListener("click", () => this[name]()) // a notebook saves nothing
+    for (const name of SLIDERS) part(name).addEventListener("input", () => this.ghost())
     canvas.addEventListener("pointerdown", (e) => this.down(e))
     canvas.addEventListener("pointermove", (e) => this.move(e))
     canvas.addEventListener("pointerup", (e) => this.up(e))
     canvas.addEventListener("pointercancel", (e) => { if (e.pointerId === this.pointer) this.cancel() })
     for (const name of ["enter", "leave"]) canvas.addEventListener(`pointer${name}`, () => { this.over = name === "enter"; this.paint.feed(); this.ghost() })
-    $("fig-atlas").addEventListener("keydown", (e) => this.key(e))
+    face.addEventListener("keydown", (e) => this.key(e))
   }
 
   get surface() { return this.paint.surface }
@@ -39,7 +40,7 @@ export class Tools {
   get axis() { return this.mirror ? 0.5 / this.atlas.size.sheets : null } // phase 0 lies in the middle of the first sheet
 
   settings() {
-    const [size, strength, hardness] = SLIDERS.map((name) => Number($(`paint-${name}`).value))
+    const [size, strength, hardness] = SLIDERS.map((name) => Number(this.part(name).value))
     return {tool: this.tool, size, strength: this.erasing ? Math.min(strength / 3, 1) : strength, hardness,
       sign: this.mode === "less" ? -1 : 1, erase: this.erasing, mirror: this.axis}
   }
@@ -49,7 +50,7 @@ export class Tools {
   choose(tool) {
     this.cancel()
     this.tool = tool
-    mark("tool", tool)
+    this.mark("tool", tool)
     this.paint.take(tool)
     this.say(`${title(tool)}${this.inHand ? `, ${MODES[this.mode]}` : ""}`)
   }
@@ -57,7 +58,7 @@ export class Tools {
   turn(mode) {
     this.cancel()
     this.mode = mode
-    mark("mode", mode)
+    this.mark("mode", mode)
     this.say(MODES[mode])
   }
 
@@ -76,20 +77,20 @@ export class Tools {
   flip(name) {
     this.cancel()
     this[name] = !this[name]
-    $(`paint-${name}`).setAttribute("aria-pressed", this[name])
+    this.part(name).setAttribute("aria-pressed", this[name])
     this.say(`${name} ${this[name] ? "on" : "off"}`)
     this.ghost()
   }
 
   toggle(layer) {
     this.layers[layer] = !this.layers[layer]
-    document.querySelector(`[data-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
+    this.root.querySelector(`[data-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
     this.say(`layer ${layer} ${this.layers[layer] ? "shown" : "hidden"}`)
     this.paint.dress()
   }
 
   nudge(name, by) {
-    const slider = $(`paint-${name}`)
+    const slider = this.part(name)
     slider[by > 0 ? "stepUp" : "stepDown"]()
     this.say(`${name} ${slider.value}`)
     this.ghost()
@@ -105,8 +106,8 @@ export class Tools {
   down(event) {
     if (event.button !== 0 || !this.surface || this.pointer !== null) return
     event.preventDefault()
-    $("fig-atlas").focus({preventScroll: true})
-    $("paint").setPointerCapture(event.pointerId)
+    this.face.focus({preventScroll: true})
+    this.canvas.setPointerCapture(event.pointerId)
     this.cancel() // what the keyboard began
     this.pointer = event.pointerId
     this.atlas.point(...this.surface.place(event))
@@ -222,8 +223,8 @@ export class Tools {
   }
 
   count() {
-    $("paint-undo").disabled = !this.shown || !this.surface?.depth
-    $("paint-redo").disabled = !this.shown || !this.surface?.ahead
+    this.part("undo").disabled = !this.shown || !this.surface?.depth
+    this.part("redo").disabled = !this.shown || !this.surface?.ahead
   }
 
   // what was painted as a file that replays: canvas.strokes.Recording
@@ -239,7 +240,11 @@ export class Tools {
     setTimeout(() => URL.revokeObjectURL(url), 10000)
   }
 
-  say(text) { $("paint-says").textContent = text }
+  mark(group, chosen) {
+    for (const b of this.root.querySelectorAll(`[data-${group}]`)) b.setAttribute("aria-pressed", b.dataset[group] === chosen)
+  }
+
+  say(text) { this.part("says").textContent = text }
 
   // --- places ---
 
@@ -254,7 +259,7 @@ export class Tools {
   // a stamp's two corners around its middle; snapped, it covers whole cells
   corners([x, y, ...rest]) {
     const {bands, sheets} = this.atlas.size, {width, height} = this.surface.shape
-    const half = [Number($("paint-size").value), (Number($("paint-size").value) * width) / height]
+    const size = Number(this.part("size").value), half = [size, (size * width) / height]
       .map((h, i) => (this.snap ? (Math.max(Math.round(h * [sheets, bands][i] - 0.5), 0) + 0.5) / [sheets, bands][i] : h))
     return [[x - half[0], y - half[1], ...rest], [x + half[0], y + half[1], ...rest]]
   }
@@ -267,7 +272,7 @@ export class Tools {
   // --- what is shown before it is paint ---
 
   ghost() {
-    const over = $("paint-ghost"), lively = this.shown && this.surface && (this.over || this.paint.focused)
+    const over = this.part("ghost"), lively = this.shown && this.surface && (this.over || this.paint.focused)
     over.replaceChildren()
     if (!this.shown || !this.surface) return
     if (this.mirror) for (const x of [this.axis, this.axis + 0.5]) over.append(shape("line", "axis", {x1: x, x2: x, y1: 0, y2: 1}))
@@ -308,7 +313,3 @@ const title = (tool) => tool[0].toUpperCase() + tool.slice(1)
 const same = (a, b) => Boolean(a && b) && Math.abs(a[0] - b[0]) < 1e-9 && Math.abs(a[1] - b[1]) < 1e-9
 const shape = (tag, kind, attributes) => svg(tag, {class: kind, ...attributes})
 const twice = (tag, attributes) => ["halo", "line"].map((kind) => shape(tag, kind, attributes)) // seen on any colour
-
-function mark(group, chosen) {
-  for (const b of document.querySelectorAll(`[data-${group}]`)) b.setAttribute("aria-pressed", b.dataset[group] === chosen)
-}

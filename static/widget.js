@@ -2,6 +2,7 @@
 import {Channel} from "./channel.js"
 import {el, svg} from "./dom.js"
 import {bandNames} from "./field.js"
+import * as spots from "./spot.js"
 
 const LONGEST = 2 ** 31 - 1 // ms that a browser can wait: a kernel is busy as long as its cell takes
 
@@ -82,27 +83,28 @@ export class Card {
   }
 }
 
-// bands up, sheets across, names beside them, a canvas and lines over it; a cell is under the pointer or under the keys
+// bands up, sheets across, names beside them, a canvas and lines over it; a spot that pointer and arrow keys move
 export class Chart {
-  constructor(label, {onCell, onEnter = () => {}}) {
+  // onCell(): another cell is read out; onKey(): the arrows moved the spot; open(): whether a stroke is, and may go round
+  constructor(label, {onCell, onKey = () => {}, open = () => false}) {
     this.canvas = el("canvas")
     this.over = svg("svg", {class: "over", preserveAspectRatio: "none", "aria-hidden": "true"})
-    this.face = el("div", {class: "face", tabindex: 0, role: "application", "aria-label": label}, this.canvas, this.over)
+    this.ghost = svg("svg", {class: "ghost", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"})
+    this.face = el("div", {class: "face", tabindex: 0, role: "application", "aria-label": label}, this.canvas, this.over, this.ghost)
     this.names = el("div", {class: "names num"})
     this.phases = el("div", {class: "phases num"})
     this.root = el("div", {class: "chart"}, this.names, this.face, this.phases)
-    this.cell = {band: 0, sheet: 0}
     this.lines = null
-    this.onCell = onCell
-    this.face.addEventListener("pointermove", (event) => this.point(event))
-    this.face.addEventListener("keydown", (event) => this.key(event, onEnter))
+    Object.assign(this, {onCell, onKey, open})
+    this.face.addEventListener("pointermove", (event) => this.under(event))
+    this.face.addEventListener("keydown", (event) => this.key(event))
     for (const name of ["focus", "blur"]) this.face.addEventListener(name, () => this.drawLines())
   }
 
   begin(frame) {
     this.bandNames = bandNames(frame.edges)
     this.size = {bands: this.bandNames.length, sheets: frame.sheets, echoes: frame.lags.length}
-    this.cell = {band: 0, sheet: 0}
+    this.spot = spots.middle(0, 0, this.size)
     this.lines = null
     this.names.replaceChildren(...this.bandNames.map((name) => el("span", {}, name)).reverse())
     this.phases.replaceChildren(...[...Array(frame.sheets).keys()].map((s) => el("span", {}, this.phase(s))))
@@ -113,33 +115,41 @@ export class Chart {
     return `${Math.round((360 * sheet) / this.size.sheets)}°`
   }
 
-  point(event) {
+  cell(x, y) { return spots.cell([x, y], this.size) }
+
+  get cursor() { return this.cell(...this.spot) }
+
+  under(event) {
+    const box = this.face.getBoundingClientRect()
+    this.point((event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height)
+  }
+
+  // a place on the chart is read out
+  point(x, y) {
     if (!this.size) return
-    const box = this.face.getBoundingClientRect(), {bands, sheets} = this.size
-    const inside = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1)
-    const band = inside(1 - (event.clientY - box.top) / box.height, bands), sheet = inside((event.clientX - box.left) / box.width, sheets)
-    if (band === this.cell.band && sheet === this.cell.sheet) return
-    this.cell = {band, sheet}
+    const before = this.cursor
+    this.spot = [x, y]
+    const {band, sheet} = this.cursor
+    if (band === before.band && sheet === before.sheet) return
     this.drawLines()
     this.onCell()
   }
 
-  key(event, onEnter) {
-    const move = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key]
-    if (!this.size || !(move || event.key === "Enter")) return
+  key(event) {
+    const to = this.size ? spots.step(this.spot, event, this.size, this.open()) : null
+    if (!to) return
     event.preventDefault()
-    if (!move) return onEnter(this.cell)
-    const {bands, sheets} = this.size, {band, sheet} = this.cell
-    this.cell = {band: Math.min(Math.max(band + move[0], 0), bands - 1), sheet: (sheet + move[1] + sheets) % sheets}
+    this.spot = to
     this.drawLines()
     this.onCell()
+    this.onKey()
   }
 
   // the outline of `field.outline`, and the cell while the keys are here
   drawLines(lines = this.lines) {
     this.lines = lines
     if (!this.size) return
-    const {bands} = this.size, {band, sheet} = this.cell, drawn = lines ?? {x0: []}
+    const {bands} = this.size, {band, sheet} = this.cursor, drawn = lines ?? {x0: []}
     this.over.replaceChildren(
       ...["halo", "line"].flatMap((name) => drawn.x0.map((x0, i) => svg("line", {class: name, x1: x0 + 0.5, y1: bands - 0.5 - drawn.y0[i], x2: drawn.x1[i] + 0.5, y2: bands - 0.5 - drawn.y1[i]}))),
       ...(this.face.matches(":focus-visible") ? [svg("rect", {class: "cursor", x: sheet, y: bands - 1 - band, width: 1, height: 1})] : []))

@@ -18,6 +18,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import math
 import statistics
 import struct
 import subprocess
@@ -47,7 +48,7 @@ from tests.serving import ROOT, Server, free_port, records, serving, wait_for
 SIDE = 128
 PAUSE = 1 / 20  # seconds from one layer to the next, as the page's brush sends them
 BLOCK = 20
-GOAL = 10  # ms
+GOALS = (10, 50)  # ms: of the median, and of 99 in a hundred
 Trip = Callable[[int], Awaitable[float]]
 # `window.trip(bytes)` gives the milliseconds of one round trip through a plain socket
 ECHO = """(async () => {
@@ -244,14 +245,15 @@ def check(folder: RunFolder, sent: list[tuple[int, str]]) -> None:
 
 def say(name: str, times: dict[str, list[float]]) -> None:
     """Both distributions, their ratio and the goal."""
-    medians = {}
+    medians, tails = {}, {}
     for part, found in times.items():
         ordered = sorted(found)
-        medians[part] = statistics.median(ordered)
+        medians[part], tails[part] = statistics.median(ordered), ordered[math.ceil(0.99 * len(ordered)) - 1]
         print(f"  {name}, {part:<7} p50 {medians[part]:6.2f} ms, p95 {ordered[int(0.95 * len(ordered))]:7.2f} ms, "
-              f"max {ordered[-1]:7.2f} ms ({len(ordered)} layers)")
+              f"p99 {tails[part]:7.2f} ms, max {ordered[-1]:7.2f} ms ({len(ordered)} layers)")
     print(f"{name}: p50 {medians['channel']:.2f} ms to the acknowledgement, {medians['channel'] / medians['echo']:.1f} "
-          f"of a bare echo's {medians['echo']:.2f} ms (goal: under {GOAL} ms)", flush=True)
+          f"of a bare echo's {medians['echo']:.2f} ms, p99 {tails['channel']:.2f} ms (goals: under {GOALS[0]} and "
+          f"{GOALS[1]} ms)", flush=True)
 
 
 def measure(root: Path, patches: int = 200, from_browser: int = 100) -> None:

@@ -126,7 +126,7 @@ canvas.show(np.arange(48.0).reshape(6, 8))
     expect(card.locator(".readout")).to_contain_text("painted gain× 2.00")
     card.locator(".face").focus()  # and the keys: erase what Python painted there
     card.get_by_role("button", name="Erase").click()
-    card.locator("input").last.fill("3")
+    card.get_by_label("strength").fill("3")
     card.locator(".face").focus()
     page.keyboard.press("Enter")
     wait_for(lambda: said(lab, "layer")["relation"][3][3] < 0.7, 20)
@@ -136,13 +136,63 @@ canvas.show(np.arange(48.0).reshape(6, 8))
     wait_for(lambda: said(lab, "layer")["relation"] == np.eye(BANDS, SHEETS).tolist(), 20)
     card.get_by_role("button", name="Redo").click()
     wait_for(lambda: said(lab, "layer")["relation"] == erased, 20)
-    card.get_by_role("button", name="Brush").click()
+    card.get_by_role("button", name="Amplify").click()
     page.mouse.move(*cell(card, 1, 6))  # a stroke that is not let go, and taken back before
     page.mouse.down()
     wait_for(lambda: said(lab, "layer")["relation"][1][6] > 0, 20)
     card.get_by_role("button", name="Undo").press("Enter")
     wait_for(lambda: said(lab, "layer")["relation"] == np.eye(BANDS, SHEETS).tolist(), 20)
     page.mouse.up()
+    for tool in ("Line", "Stamp", "Lasso"):  # by mouse
+        card.get_by_role("button", name="Clear").click()
+        wait_for(lambda: not np.any(said(lab, "layer")["relation"]), 20)
+        card.get_by_role("button", name="Amplify").click()
+        card.get_by_role("button", name=tool).click()
+        drag(page, card, (1, 1), (1, 5), (4, 5))
+        wait_for(lambda: np.any(said(lab, "layer")["relation"]), 20)
+        layer = painted(lab)
+        if tool == "Line":  # straight from the first to the last
+            assert (layer[[1, 4], [1, 5]] > 0.5).all()
+            assert layer[1, 5] == layer[4, 1] == 0
+        elif tool == "Stamp":
+            assert heaviest(layer) == (4, 5)
+            assert layer[1, 1] == 0
+        else:  # the triangle between
+            assert layer[2, 4] == 3  # the strength that the eraser was given
+            assert layer[4, 1] == 0
+    card.get_by_role("button", name="Clear").click()
+    for name in ("Stamp", "Mirror", "Snap", "Attenuate"):  # by keys: two whole cells, each the other's image
+        card.get_by_role("button", name=name).press("Enter")
+    page.mouse.move(*cell(card, 2, 1))
+    card.locator(".face").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    want = np.zeros((BANDS, SHEETS))
+    want[3, [1, 7]] = -3
+    wait_for(lambda: np.array_equal(painted(lab), want), 20)
+    assert card.locator(".ghost .axis").count() == 2
+    expect(card.locator("[aria-live=polite]")).to_contain_text("Stamp, attenuate")
+    card.get_by_role("button", name="Lasso").click()
+    card.locator(".face").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(card.locator("[aria-live=polite]")).to_contain_text("given up")
+
+
+def painted(lab: Lab) -> np.ndarray:
+    """The layer that Python has."""
+    return np.array(said(lab, "layer")["relation"])
+
+
+def drag(page: Page, card: Locator, *cells: tuple[int, int]) -> None:
+    """Press in the middle of a cell, go through others, let go in the last."""
+    page.mouse.move(*cell(card, *cells[0]))
+    page.mouse.down()
+    for each in cells[1:]:
+        page.mouse.move(*cell(card, *each), steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    expect(card.locator("[role=status]")).not_to_have_text("sending")
 
 
 @pytest.fixture
