@@ -245,6 +245,13 @@ def test_what_the_page_saves_replays_in_python(page: Page, folder: Path) -> None
     layer = journalled(folder)
     assert np.abs(layer).max() > 0.5
     np.testing.assert_allclose(replayed(page), layer, atol=1e-5)
+    before = acknowledged(page)
+    page.evaluate("""(() => { const {paint} = workbench, {strokes} = paint.surface.painting;  // by a script, once more
+        paint.surface.setRelation(new Float32Array(paint.layer.length));
+        for (const {points, ...settings} of strokes) paint.surface.stroke(points, settings);
+        paint.send(); })()""")
+    assert acknowledged(page) > before
+    assert journalled(folder).tobytes() == layer.tobytes()
 
 
 def test_a_line_by_mouse_and_by_keyboard_is_the_same(page: Page, folder: Path) -> None:

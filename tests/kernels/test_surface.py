@@ -209,6 +209,17 @@ def test_a_new_stroke_ends_what_can_be_redone_and_a_dropped_one_does_not(painter
     assert found == [1, 1, True, 0, False, 2]
 
 
+def test_what_is_done_again_while_the_device_is_replaced_is_there(open_painter: Open) -> None:
+    painter = open_painter()
+    strokes = some_strokes()[:3]
+    painter.run("""const generation = surface.generation;
+        for (const stroke of a) surface.stroke(...stroke);
+        surface.undo(); surface.undo(); surface.device.destroy(); surface.redo();
+        while (surface.generation === generation) await new Promise((r) => setTimeout(r));
+        surface.redo();""", strokes)
+    assert close(painter.relation(), reference.area_mean(painted(strokes), BANDS, SHEETS))
+
+
 def test_an_open_stroke_given_up_leaves_nothing(painter: Painter) -> None:
     painter.stroke([[0.3, 0.5]], size=0.1, strength=1)
     before = painter.run(LAYER)
