@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"core": {"core"}, "canvas": {"canvas", "core"}, "workbench": {"workbench", "canvas", "core"}}
 WEB = {"panel", "bokeh", "tornado", "typer", "rich", "jupyterlab", "anywidget"}
-STDLIB_ONLY = ("codec.py", "strokes.py", "brush.py", "dabs.py")  # they run under Pyodide
+STDLIB_ONLY = ("codec.py", "strokes.py", "brush.py")  # they run under Pyodide
 MAX_LINES = 600
 
 
