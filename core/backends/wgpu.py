@@ -6,7 +6,7 @@ A kernel is a function ``kernel(backend, launch, *inputs: View) -> View`` that c
 - ``backend.contiguous(view) -> View``: the same values row-major, copied only where they are not yet,
 - ``backend.dispatch(name, uniforms, inputs, outputs, workgroups)``: the one way a kernel of `core/kernels` runs.
 
-The dispatches of a flush go into few submits, in order: what a dispatch wrote, the next one reads. The device is at work
+The dispatches of a flush go into few submits, in order: what a dispatch wrote, the next one reads. The device works
 while the host encodes the next submit; nothing waits for it but `read`. Everything happens under the queue's lock.
 """
 
