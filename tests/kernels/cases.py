@@ -215,7 +215,7 @@ MUTATIONS = (  # kernel, what is broken, text, replacement
     ("fft", "flipped sign, product", "a.x * b.x - a.y * b.y", "a.x * b.x + a.y * b.y"),
     ("fft", "flipped sign, quarter turn", "b.y - d.y, d.x - b.x", "d.y - b.y, b.x - d.x"),
     ("fft", "off by one, radix", "p < radix", "p + 1u < radix"),
-    ("fft", "off by one, half of the cells", "CELLS - from_half", "CELLS - 1u - from_half"),
+    ("fft", "off by one, a value of a step", "(j + p * (n / radix))", "(j + 1u + p * (n / radix))"),
     ("fft", "dropped barrier, before the steps", "}\n  workgroupBarrier();\n  var from_half", "}\n  var from_half"),
     ("power", "flipped sign", "TENS * log2", "-TENS * log2"),
     ("power", "off by one, column", "(spectrum.columns + 1u) / 2u", "(spectrum.columns + 3u) / 2u"),
