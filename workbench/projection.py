@@ -125,7 +125,7 @@ class Projection:
         return list(kept)[-fresh:] if fresh else []
 
     def _picture(self) -> list[bytes]:
-        """The text, and where something was pushed the buffer, six layers and the spectrum that belong to it."""
+        """The text, and where something was pushed six layers, the buffer and the spectrum that belong to it."""
         self.projector.set_palette(self.view.palette)
         picture = self.projector.refresh()
         metrics = self.projector.emit_atlas_frame(refresh=False)["metrics"]
@@ -136,8 +136,8 @@ class Projection:
         decibels, peak = self._spectrum(picture)
         fields = np.concatenate([[picture.relation], np.moveaxis(picture.vectors.numpy(), 2, 0), [picture.trail]])
         image = Message("image", "atlas", 0, (*picture.relation.shape, 4), "u8", picture.rgba)
-        return [codec.encode(codec.text("text", {**said, "peak": peak})), codec.encode(image),
-                _layers(fields), _layers(decibels[None])]
+        return [codec.encode(codec.text("text", {**said, "peak": peak})), _layers(fields), codec.encode(image),
+                _layers(decibels[None])]
 
     def _spectrum(self, picture: Picture) -> tuple[NDArray[np.float64], float]:
         """Power of what the view asks for in decibels below the strongest, at least -120, and the strongest."""
@@ -168,8 +168,8 @@ class Projection:
             return []
         self._patches_sent = str(told)
         thumbs = np.stack([_thumbnail(x) for x in layers]) if layers else np.zeros((0, *self._shape))
-        return [codec.encode(codec.text("text", {"type": "patches", "patches": told})), _layers(thumbs)]
-
+        said = {"type": "patches", "source": self.view.source, "patches": told}
+        return [codec.encode(codec.text("text", said)), _layers(thumbs)]
 
 
 @cache

@@ -369,7 +369,7 @@ class Session:
         elif now is not None and now.watch is self.watch and now.view.source == view.source:
             now.view = view
         else:
-            watch = self._watched()
+            self.projection, watch = None, self._watched()
             self.projection = Projection(watch, view, self._disk_of(watch) if view.source == "disk" else None)
         return {}
 

@@ -54,8 +54,8 @@ class Looker(Page):
         for batch in reversed(self.batches):
             for i, message in enumerate(batch):
                 if message.kind == "text" and message.json().get("type") == "projection":
-                    image, fields, spectrum = batch[i + 1 : i + 4]
-                    assert [m.kind for m in (image, fields, spectrum)] == ["image", "layers", "layers"]
+                    fields, image, spectrum = batch[i + 1 : i + 4]
+                    assert [m.kind for m in (fields, image, spectrum)] == ["layers", "image", "layers"]
                     return message.json(), bytes(image.values), dict(zip(LAYERS, array(fields), strict=True)), array(
                         spectrum)[0]
         raise AssertionError("no picture came")
