@@ -85,7 +85,7 @@ export class Projector {
 
   show(open) {
     this.open = open
-    if (open) this.settle()
+    if (open) { this.settle(); this.draw() }
     this.want()
   }
 
@@ -113,10 +113,14 @@ export class Projector {
     this.asking = true
     while (this.wish !== this.asked) {
       const wish = this.asked = this.wish
+      this.trouble = null
       try {
         await this.ask("project", wish === "null" ? {source: null} : JSON.parse(wish))
       } catch (error) {
-        if (wish === this.wish) this.explain("This cannot be shown", error.message)
+        if (wish !== this.wish) continue
+        this.trouble = error.message
+        this.said = null
+        this.draw()
       }
     }
     this.asking = false
@@ -166,7 +170,7 @@ export class Projector {
     this.drawPatches()
     $("projector-step").textContent = said && !said.blank && this.upward ? `${said.source === "painted" ? "from " : ""}step ${whole(said.step)}` : ""
     $("projector-note").textContent = said && !said.blank && this.over && this.upward ? `This run is ${this.atlas.paint.status}: range and trail stand as at its last ${said.source === "painted" ? "layer" : "look"}.` : ""
-    if (!said) return
+    if (!said) return this.explain(...(this.trouble ? ["This cannot be shown", this.trouble] : ["Waiting for the first picture", "The server makes it once it is asked."]))
     if (said.blank) {
       const [title, sentence] = BLANK[said.source]
       return this.explain(title, this.over && said.source !== "disk" ? (said.source === "painted" ? "Nobody painted on this run while it was at work. What it measured is under State and Gradient." : OVER) : sentence)

@@ -254,11 +254,15 @@ def test_the_disks_layers_are_shown_and_hidden(page: Page, runs: list[RunFolder]
 def test_a_layer_painted_on_a_run_at_work_arrives(page: Page, server: Server, texts: Path) -> None:
     queue = WorkQueue(server.runs)
     number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000,
-                        "evaluate_every": 200})
+                        "evaluate_every": 200, "checkpoint_every": 100_000})
     queue.ensure_worker()
     name = wait_for(lambda: next(i.run for i in queue.items() if i.id == number))
     folder: Any = RunFolder(server.runs / name)
     wait_for(lambda: folder.status() == "running")
+    page.evaluate("(place) => { location.hash = place }", f"#/projector?run={folder.id}")
+    expect(page.locator("#run-name")).to_have_text(folder.id)
+    page.locator("[data-source=disk]").click()
+    expect(page.locator("#projector-blank")).to_contain_text("has no checkpoint yet: wait for its first, or save one")
     look(page, folder, "painted")
     expect(page.locator("#projector-blank")).to_contain_text("Take the brush on Live")
     record = paint(folder, LAYERS[1])
