@@ -7,14 +7,18 @@ const FIELDS = ["relation", "energy", "gradient", "spin", "curvature", "trail"] 
 const CHANNELS = {energy: false, gradient: false, spin: true, curvature: true} // whether it has a sign
 const NAMES = {painted: "Painted layers", state: "State", gradient: "Gradient", disk: "Disk"}
 const DECIBELS = 60 // below the strongest, that the spectrum's colours span
+const FLOOR = -120 // that the server sends at least
 const CHROMA = 0.11 // of Oklab, the largest that is shown
+// what there is to do while there is nothing to see, and why there is nothing where the run is over
+const FIRST = "The first one comes with the run's first steps.", GONE = "This run is over and kept no looks at its field."
 const BLANK = {
-  painted: ["Nothing that was painted is in force", "Take the brush on Live and paint on the atlas while the run is at work. What the run measures is under State and Gradient."],
-  state: ["No look at the states yet", "The first one comes with the run's first steps."],
-  gradient: ["No look at the gradient yet", "The first one comes with the run's first steps."],
-  disk: ["Nothing is painted on the disk", "Paint under the characters on Generate, in this page."],
+  painted: {title: "No painted layer is in force", begin: "Take the brush on Live and paint on the atlas while the run is at work. What the run measures is under State and Gradient.",
+    ended: "None took effect while this run was at work. What it measured is under State and Gradient."},
+  state: {title: "No look at the states yet", begin: FIRST, ended: GONE},
+  gradient: {title: "No look at the gradient yet", begin: FIRST, ended: GONE},
+  disk: {title: "Nothing is painted on the disk", begin: "Paint under the characters on Generate, in this page."},
 }
-const OVER = "This run is over and kept no looks at its field."
+const STATISTICS = {relation: ["values", "What is folded, in its own units"], energy: ["energy"], "vectors.gradient": ["gradient"], "vectors.spin": ["spin"], "vectors.curvature": ["curvature"], trail: ["trail", "How far cells moved lately"]}
 
 // One pixel a cell, scaled up by the style sheet, and a frame around the cell that pointer or arrows are at.
 class Picture {
@@ -71,6 +75,7 @@ export class Projector {
     this.how = {palette: "blue-magenta", of: "relation", axis: "rows", window: "rectangular"}
     this.chosen = null // by the user; else what there is
     this.asked = "null"
+    this.list = []
     const move = (row, column, aloud) => this.move(row, column, aloud)
     this.pictures = Object.fromEntries(["rgba", "hue", "trail", ...Object.keys(CHANNELS)].map((name) => [name, new Picture(`projector-${name}`, move)]))
     this.spectrum = new Picture("projector-spectrum", (row, column, aloud) => this.bin(row, column, aloud))
@@ -141,7 +146,7 @@ export class Projector {
       Object.assign(this, {rows, columns, rgba: image.values.slice(), decibels: this.arrange(said.axis, spectrum)})
       this.fields = Object.fromEntries(FIELDS.map((name, i) => [name, fields.values.slice(i * cells, (i + 1) * cells)]))
     }
-    this.draw()
+    this.drawPicture()
   }
 
   takePatches({source, patches}, layers) {
@@ -165,15 +170,20 @@ export class Projector {
   get upward() { return this.said?.source !== "disk" } // bands go up
 
   draw() {
-    const said = this.said
-    if (!this.open) return
     this.drawPatches()
+    this.drawPicture()
+  }
+
+  drawPicture() {
+    const {said, over} = this
+    if (!this.open) return
+    const ended = said && !said.blank && this.upward && over // its time stands still
     $("projector-step").textContent = said && !said.blank && this.upward ? `${said.source === "painted" ? "from " : ""}step ${whole(said.step)}` : ""
-    $("projector-note").textContent = said && !said.blank && this.over && this.upward ? `This run is ${this.atlas.paint.status}: range and trail stand as at its last ${said.source === "painted" ? "layer" : "look"}.` : ""
+    $("projector-note").textContent = ended ? `This run is ${this.atlas.paint.status}: range and trail stand as at its last ${said.source === "painted" ? "layer" : "look"}.` : ""
     if (!said) return this.explain(...(this.trouble ? ["This cannot be shown", this.trouble] : ["Waiting for the first picture", "The server makes it once it is asked."]))
     if (said.blank) {
-      const [title, sentence] = BLANK[said.source]
-      return this.explain(title, this.over && said.source !== "disk" ? (said.source === "painted" ? "Nobody painted on this run while it was at work. What it measured is under State and Gradient." : OVER) : sentence)
+      const {title, begin, ended: gone} = BLANK[said.source]
+      return this.explain(title, over && gone ? gone : begin)
     }
     this.explain(null)
     const {rows, columns, upward, fields} = this
@@ -204,10 +214,9 @@ export class Projector {
       ...fact("queue", "Relations that are folded, and how many at most: the loop's damping", `${whole(get("queue_len"))} of ${whole(capacity)}`),
       ...fact("weight", "Sum of their weights, coherence / (1 + tension) each", short(get("total_weight"))),
       ...fact("amplitude", "L2 norm of what is shown: the patch that the projector would emit keeps it", short(get("relation.l2"))))
-    const rows = {relation: ["values", "What is folded, in its own units"], energy: ["energy"], "vectors.gradient": ["gradient"], "vectors.spin": ["spin"], "vectors.curvature": ["curvature"], trail: ["trail", "How far cells moved lately"]}
-    const keys = {min: "min", mean: "mean", max: "max", rms: "rms"}
-    $("projector-table").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, ""), ...Object.values(keys).map((k) => el("th", {class: "right"}, k)))),
-      el("tbody", {}, ...Object.entries(rows).map(([key, [name, tip]]) => el("tr", {}, el("th", {scope: "row", "data-tip": tip}, name), ...Object.keys(keys).map((k) => el("td", {class: "right"}, short(get(`${key}.${k}`)))))))))
+    const keys = ["min", "mean", "max", "rms"]
+    $("projector-table").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, el("th"), ...keys.map((key) => el("th", {class: "right"}, key)))),
+      el("tbody", {}, ...Object.entries(STATISTICS).map(([name, [word, tip]]) => el("tr", {}, el("th", {scope: "row", "data-tip": tip}, word), ...keys.map((key) => el("td", {class: "right"}, short(get(`${name}.${key}`)))))))))
   }
 
   drawPatches() {
@@ -248,12 +257,12 @@ export class Projector {
   bin(row, column, aloud) {
     this.bins = [row, column]
     this.spectrum.mark(this.bins)
-    const {rows, columns, values} = this.decibels, {axis} = this.said, [r, c] = this.spectrum.at
+    const {rows, columns, values} = this.decibels, {axis} = this.said, [r, c] = this.spectrum.at, found = values[r * columns + c]
     const where = {
       rows: () => [this.place(r, 0)[0], ["across", `${c} cycles`]], columns: () => [this.place(0, c)[1], ["up", `${r} cycles`]],
       "2d": () => [["across", `${c - Math.floor(columns / 2)} cycles`], ["up", `${r - Math.floor(rows / 2)} cycles`]],
     }[axis]()
-    this.spell("projector-bin", [...where, ["power", `${fixed(values[r * columns + c], 1)} dB`]], aloud)
+    this.spell("projector-bin", [...where, ["power", found > FLOOR ? `${fixed(found, 1)} dB` : `${FLOOR} dB or less`]], aloud)
   }
 
   // --- reading ---

@@ -127,6 +127,16 @@ def test_pixels_are_the_servers_buffer_in_every_palette(page: Page, runs: list[R
     expect(page.locator("#projector-facts")).to_contain_text("2 of 8")
 
 
+def test_the_view_opens_by_its_address(browser: Browser, server: Server, runs: list[RunFolder]) -> None:
+    watched = Watched(browser, server)
+    page = watched.open(f"#/projector?run={runs[1].id}")
+    expect(page.locator("[data-source=painted]")).to_have_attribute("aria-pressed", "true")  # for there is paint
+    expect(page.locator("#projector-step")).to_have_text("from step 1")
+    assert page.evaluate("workbench.projector.said.palette") == "blue-magenta"
+    watched.context.close()
+    watched.check()
+
+
 def test_the_vector_fields_colours_say_its_four_numbers(page: Page, runs: list[RunFolder]) -> None:
     look(page, runs[1], "painted")
     expect(page.locator("#projector-size")).to_have_text("6 × 8 × 4 B")
@@ -189,7 +199,7 @@ def test_patches_are_listed_with_what_they_weigh(page: Page, runs: list[RunFolde
 
 def test_what_is_missing_is_said(page: Page, runs: list[RunFolder]) -> None:
     look(page, runs[0], "painted")
-    expect(page.locator("#projector-blank")).to_contain_text("Nobody painted on this run")
+    expect(page.locator("#projector-blank")).to_contain_text("None took effect while this run was at work")
     expect(page.locator("#projector-rgba")).to_be_hidden()
     expect(page.locator("#projector-patches")).to_contain_text("None came yet")
     page.locator("[data-source=disk]").click()
