@@ -99,13 +99,6 @@ export class Disk {
     for (const button of document.querySelectorAll("[data-disk]")) button.setAttribute("aria-pressed", button.dataset.disk === tool)
   }
 
-  toggle(layer) {
-    this.layers[layer] = !this.layers[layer]
-    document.querySelector(`[data-disk-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
-    this.say(`Layer ${layer} ${this.layers[layer] ? "shown" : "hidden"}.`)
-    this.draw()
-  }
-
   keep() {
     this.past.push(this.painting.slice())
     if (this.past.length > UNDO) this.past.shift()
@@ -237,6 +230,13 @@ export class Disk {
       context.arc(half * (1 + this.cursor[0]), half * (1 - this.cursor[1]), Number($("disk-size").value) * half, 0, 2 * Math.PI)
       context.stroke()
     }
+  }
+
+  toggle(layer) {
+    this.layers[layer] = !this.layers[layer]
+    document.querySelector(`[data-disk-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
+    this.say(`Layer ${layer} ${this.layers[layer] ? "shown" : "hidden"}.`)
+    this.draw()
   }
 
   // the score that the server read at each character, a ring as large as its strength
