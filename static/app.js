@@ -288,7 +288,7 @@ class Page {
       v: () => tools.pick("look"), b: () => tools.pick("brush"), i: () => tools.pick("line"), q: () => tools.pick("stamp"), o: () => tools.pick("lasso"), e: () => tools.eraser(),
       x: () => tools.turn(tools.mode === "more" ? "less" : "more"), m: () => tools.flip("mirror"), a: () => tools.flip("snap"), u: () => tools.undo(), y: () => tools.redo(), c: () => tools.clear(),
       "[": () => tools.nudge("size", -1), "]": () => tools.nudge("size", 1), "{": () => tools.nudge("hardness", -1), "}": () => tools.nudge("hardness", 1), ",": () => tools.nudge("strength", -1), ".": () => tools.nudge("strength", 1),
-      j: () => { location.hash = "#/projector" },
+      j: () => { location.hash = "#/projector" }, 8: () => tools.toggle("spectrum"),
       ...Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => (this.place.page === "generate" ? this.disk : tools).toggle(layer)])), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),

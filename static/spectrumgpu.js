@@ -73,20 +73,11 @@ export class GpuSpectrum {
     return { pipeline, groups, group: device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }) };
   }
 
-  /** Encode all but the colours. */
-  measure(encoder) {
-    for (const pass of this.passes.slice(0, -1)) this.#dispatch(encoder, pass);
-  }
-
-  /** Encode the picture too; `present` hands it over once it is submitted. */
+  /** Encode it all; the picture is there once that is submitted. */
   draw(encoder) {
     for (const pass of this.passes) this.#dispatch(encoder, pass);
     const { columns, rows, stride } = this, texture = this.context.getCurrentTexture();
     encoder.copyBufferToTexture({ buffer: this.buffers.pixels, bytesPerRow: 4 * stride }, { texture }, [columns, rows]);
-  }
-
-  present() {
-    return this.picture.transferToImageBitmap();
   }
 
   #dispatch(encoder, { pipeline, group, groups }) {

@@ -2,6 +2,7 @@
 //
 //   const surface = await Surface.create(canvas, {kernels: "kernels", bands: 6, sheets: 8, tables});
 //   surface.addEventListener("backend", () => show(surface.backend, surface.reason));
+//   surface.addEventListener("change", () => {}); // of what is painted
 //   surface.begin({size: 0.04, strength: 0.5}); surface.extend([surface.place(event)]); surface.end();
 //
 // The page gives the canvas its size by style; width and height attributes stay alone. Listen to pointers on the canvas
@@ -268,14 +269,12 @@ export class Surface extends EventTarget {
     this.#resized(this.measured);
   }
 
-  /** A picture of the layer's spectrum, an ImageBitmap: zero frequency in the middle, as many cells as the layer, at most 256 along an edge. */
+  /**
+   * The layer's spectrum: {picture, decibels, columns, rows}, an ImageBitmap and the values behind it, the lowest row
+   * first. Zero frequency is in the middle; it has as many cells as the layer, but at most 256 along an edge.
+   */
   spectrum() {
     return this.#ask((engine) => engine.spectrum());
-  }
-
-  /** The values behind it, in decibels, the lowest row first. */
-  decibels() {
-    return this.#ask((engine) => engine.decibels());
   }
 
   /** RGBA bytes of what is shown, top row first; `size` says how many. */
@@ -311,6 +310,7 @@ export class Surface extends EventTarget {
     if (!this.#moving) this.#steppedAt = now;
     this.#moving = true;
     this.#restsAt = now + 1000 * REST;
+    this.dispatchEvent(new Event("change"));
     this.#wake();
   }
 

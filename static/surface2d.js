@@ -111,27 +111,18 @@ export class PlainEngine {
 
   async done() {}
 
-  /** The picture of the layer's spectrum. */
+  /** The layer's spectrum: its picture, and the decibels [rows x columns] behind it. */
   async spectrum() {
-    const { values, columns, rows } = this.#spectral(), picture = new OffscreenCanvas(columns, rows);
-    const image = new ImageData(columns, rows), colours = coloured(values, RANGE, this.tables.field);
-    values.forEach((_, i) => { // its first row is the lowest, a picture's is at the top
+    const { values, columns, rows } = reduced(this.layer, this.width, this.height), found = decibels(values, columns, rows);
+    const picture = new OffscreenCanvas(columns, rows), image = new ImageData(columns, rows);
+    const colours = coloured(found, RANGE, this.tables.field);
+    found.forEach((_, i) => { // its first row is the lowest, a picture's is at the top
       const to = 4 * ((rows - 1 - Math.floor(i / columns)) * columns + (i % columns));
       for (let c = 0; c < 3; c++) image.data[to + c] = colours[3 * i + c] + 0.5;
       image.data[to + 3] = 255;
     });
     picture.getContext("2d").putImageData(image, 0, 0);
-    return picture.transferToImageBitmap();
-  }
-
-  /** Decibels [rows x columns] of the layer's spectrum. */
-  async decibels() {
-    return this.#spectral().values;
-  }
-
-  #spectral() {
-    const { values, columns, rows } = reduced(this.layer, this.width, this.height);
-    return { values: decibels(values, columns, rows), columns, rows };
+    return { picture: picture.transferToImageBitmap(), decibels: found, columns, rows };
   }
 
   #draw(columns, rows) {

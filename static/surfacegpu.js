@@ -196,21 +196,14 @@ export class GpuEngine {
     return this.device.queue.onSubmittedWorkDone();
   }
 
-  /** The picture of the layer's spectrum. */
+  /** The layer's spectrum: its picture, and the decibels [rows x columns] behind it. */
   async spectrum() {
-    const spectrum = await this.#spectral();
-    this.#encode((encoder) => spectrum.draw(encoder));
-    this.#submit();
-    return spectrum.present();
-  }
-
-  /** Decibels [rows x columns] of the layer's spectrum. */
-  async decibels() {
-    const spectrum = await this.#spectral(), size = 4 * spectrum.columns * spectrum.rows;
-    return new Float32Array(await this.#bring(size, (encoder, host) => {
-      spectrum.measure(encoder);
+    const spectrum = await this.#spectral(), { columns, rows } = spectrum, size = 4 * columns * rows;
+    const bytes = await this.#bring(size, (encoder, host) => {
+      spectrum.draw(encoder);
       encoder.copyBufferToBuffer(spectrum.buffers.decibels, 0, host, 0, size);
-    }));
+    });
+    return { picture: spectrum.picture.transferToImageBitmap(), decibels: new Float32Array(bytes), columns, rows };
   }
 
   #spectral() {
