@@ -3,6 +3,7 @@ import {$, css, el, short, svg, toast, whole} from "./dom.js"
 import {model} from "./charts.js"
 import {power} from "./field.js"
 import {bytes, table, tables} from "./palettes.js"
+import {Spectral} from "./spectral.js"
 import {Surface} from "./surface.js"
 import {Tools} from "./tools.js"
 
@@ -22,6 +23,7 @@ export class Paint {
     this.strokes = []
     this.canvas = $("paint")
     this.tools = new Tools(this, atlas)
+    this.spectral = new Spectral()
     new ResizeObserver(() => this.settle()).observe($("fig-atlas"))
   }
 
@@ -49,6 +51,7 @@ export class Paint {
     this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours(this.tools.layers)}).then((surface) => {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
+      this.spectral.attach(surface)
       this.tell()
       if (this.layer) surface.setRelation(this.layer)
       this.feed()
@@ -94,6 +97,7 @@ export class Paint {
   show() {
     const shown = this.facts && this.shown
     $("painting").hidden = !shown
+    this.spectral.show(shown && this.tools.layers.spectrum)
     for (const node of document.querySelectorAll("[data-brush]")) node.disabled = !shown
     this.tools.count()
     if (!shown) return this.tools.cancel()
@@ -138,6 +142,7 @@ export class Paint {
   // the layers in their colours
   dress() {
     this.surface?.setTables(colours(this.tools.layers))
+    this.spectral.show(Boolean(this.shown && this.tools.layers.spectrum))
     this.feed()
   }
 

@@ -12,7 +12,7 @@ export class Tools {
     this.tool = "look"
     this.mode = "more"
     this.mirror = this.snap = false
-    this.layers = {measured: true, painted: true, effect: false}
+    this.layers = {measured: true, painted: true, effect: false, spectrum: false}
     this.path = null // points of the open gesture
     this.pointer = null
     this.wire()

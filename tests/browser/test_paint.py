@@ -75,7 +75,8 @@ def blank(page: Page) -> None:
     page.evaluate("""const tools = workbench.paint.tools
         for (const name of ["mirror", "snap"]) if (tools[name]) tools.flip(name)
         for (const [name, value] of [["size", 0.06], ["strength", 1.5], ["hardness", 0]])
-            document.getElementById(`paint-${name}`).value = value""")
+            document.getElementById(`paint-${name}`).value = value
+        workbench.paint.surface.coarsest = 1  // pictures are compared""")
     if page.evaluate("workbench.paint.tools.mode") != "more":
         page.keyboard.press("x")
     page.locator("#paint-clear").click()
@@ -425,6 +426,21 @@ def test_layers_are_shown_one_over_the_other(page: Page) -> None:
     assert page.locator("#paint-over .gain").count() == 0
 
 
+def test_the_spectrum_names_the_wave_that_was_painted(page: Page) -> None:
+    page.keyboard.press("8")
+    says = page.locator("#paint-spectrum-says")
+    expect(says).to_contain_text("Nothing but its mean", timeout=30_000)
+    page.evaluate("""const {surface} = workbench.paint, values = new Float32Array(48)
+        values.forEach((_, i) => { values[i] = Math.cos(2 * Math.PI * (2 * (i % 8)) / 8) })
+        surface.setRelation(values)""")
+    expect(says).to_contain_text("strongest wave: 2 cycles along the phases, 0 up the bands", timeout=30_000)
+    level = float(says.inner_text().split(",")[-1].split()[0].replace("\N{MINUS SIGN}", "-"))
+    # cells of 32 values are level: the wave of amplitude 1 has half of it to either side, less a cell's Dirichlet kernel
+    assert level == pytest.approx(20 * np.log10(0.5 * np.sin(np.pi / 4) / (32 * np.sin(np.pi / 128))), abs=0.51)
+    page.keyboard.press("8")
+    expect(page.locator("#paint-spectrum")).to_be_hidden()
+
+
 def test_a_pen_presses_and_a_finger_paints(page: Page, folder: Path) -> None:
     x, y = place(page, 3, 3)
     session = page.context.new_cdp_session(page)
@@ -474,13 +490,21 @@ def test_keys_are_listed_and_tools_are_named(page: Page) -> None:
 
 
 def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> None:
+    page.keyboard.press("8")
+    expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
+    page.wait_for_timeout(500)  # the chart makes room
     click(page, 0, 1)
+    expect(page.locator("#paint-spectrum-says")).to_contain_text("strongest wave", timeout=30_000)
     generation = page.evaluate("workbench.paint.surface.generation")
     page.evaluate("void workbench.paint.surface.device.destroy()")
     wait_for(lambda: page.evaluate("workbench.paint.surface.generation") > generation, 20)
     healed = page.evaluate("workbench.paint.surface.relation().then(r => [...r])")
     np.testing.assert_allclose(healed, journalled(folder).ravel(), atol=1e-6)
     assert page.locator("#paint-backend").text_content() == "WebGPU"
+    page.locator("#paint-clear").click()
+    expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
+    page.keyboard.press("8")
+    acknowledged(page)
 
 
 def test_what_was_acknowledged_outlives_the_server(page: Page, folder: Path, gpu: Watched) -> None:
