@@ -9,12 +9,13 @@ import {Generate} from "./generate.js"
 import {Paint} from "./paint.js"
 import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
 import {Form, Runs} from "./runs.js"
+import {ScriptPane} from "./script.js"
 
 const FIGURES = ["loss", "atlas", "history", "comparison"]
 const PAGES = ["live", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys"}
+  "1 – 4": "echo", "K": "the script pane", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys"}
 const PAINTING = {"V": "only look", "B, E": "brush, eraser", "I, Q, O": "line, stamp, lasso", "X": "amplify or attenuate", "[ ]": "size", "{ }": "hardness", ", .": "strength", "M, A": "mirror, snap to cells",
   "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
   "Shift+Enter": "put the brush down: arrows paint, Enter lifts it", "Esc": "give up what is begun", "on the disk": "arrows move the spot, Enter paints it"}
@@ -33,6 +34,7 @@ class Page {
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
+    this.script = new ScriptPane($("script"), this.paint, {runtime: JSON.parse($("script").dataset.runtime), worker: new URL("workbench/static/script_worker.js", document.baseURI).href})
     this.disk = new Disk(this.channel)
     this.generate = new Generate(ask, this.disk)
     this.runs = new Runs(ask)
@@ -46,6 +48,7 @@ class Page {
     for (const [id, keys] of [["keys", KEYS], ["keys-painting", PAINTING]]) $(id).replaceChildren(...Object.entries(keys).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
     $("theme").addEventListener("click", () => this.theme())
     $("help").addEventListener("click", () => $("help-dialog").showModal())
+    $("script-toggle").addEventListener("click", () => this.toggleScript())
     $("snapshot").addEventListener("click", () => this.snapshot())
     $("twin").addEventListener("click", () => this.twin())
     $("doctor-again").addEventListener("click", () => drawDoctor(ask))
@@ -128,6 +131,7 @@ class Page {
   begin(facts) {
     this.facts = facts
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
+    this.script.stop()
     this.paint.begin(facts)
     this.atlas.begin(facts)
     this.disk.begin(facts)
@@ -170,6 +174,14 @@ class Page {
     const busy = this.status?.queue.some((i) => ["waiting", "preparing"].includes(i.state))
     empty.replaceChildren(...(busy ? [el("b", {}, "Reading the text"), "The run starts in a moment."]
       : this.status ? [el("b", {}, "No run yet"), "Press N, choose a folder of texts, and watch a model learn from it."] : [el("b", {}, "Connecting")]))
+  }
+
+  toggleScript() {
+    const open = $("script").hidden
+    $("script").hidden = !open
+    $("script-toggle").setAttribute("aria-pressed", open)
+    if (open) this.script.text.focus()
+    else this.script.stop()
   }
 
   // --- drawing ---
@@ -269,7 +281,7 @@ class Page {
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
-      " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
+      " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), k: () => this.toggleScript(), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
       "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, w: () => { location.hash = "#/generate" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
       v: () => tools.pick("look"), b: () => tools.pick("brush"), i: () => tools.pick("line"), q: () => tools.pick("stamp"), o: () => tools.pick("lasso"), e: () => tools.eraser(),
