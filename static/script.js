@@ -137,6 +137,7 @@ export class ScriptPane {
     this.show(true)
     this.blame(null)
     this.output.textContent = ""
+    this.printed = null
     this.say(this.python.worker ? "running" : "starting Python")
     try {
       await this.python.start()
@@ -201,10 +202,15 @@ export class ScriptPane {
 
   say(sentence) { this.state.textContent = sentence }
 
+  // a line may come a thousand times a second, and is laid out once a frame
   print(text) {
-    const down = this.output.scrollHeight - this.output.scrollTop - this.output.clientHeight < 4
-    this.output.append(text)
-    if (down) this.output.scrollTop = this.output.scrollHeight
+    this.printed = (this.printed ?? "") + text
+    this.printing ??= requestAnimationFrame(() => {
+      const down = this.output.scrollHeight - this.output.scrollTop - this.output.clientHeight < 4
+      this.output.append(this.printed ?? "")
+      if (down) this.output.scrollTop = this.output.scrollHeight
+      this.printed = this.printing = null
+    })
   }
 
   tellLeft(left) {

@@ -72,14 +72,14 @@ def _runtime() -> Path:
     if not path.exists() and shutil.which("npm"):
         _run("npm", "pack", "--silent", f"pyodide@{VERSION}", cwd=BUILD)
     elif not path.exists():
-        registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")
-        with urllib.request.urlopen(f"{registry}/pyodide/-/{path.name}", timeout=60) as answer:
+        registry = os.environ.get("npm_config_registry", REGISTRY)  # noqa: SIM112 - as npm spells it
+        with urllib.request.urlopen(f"{registry.rstrip('/')}/pyodide/-/{path.name}", timeout=60) as answer:
             path.write_bytes(answer.read())
     found = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     if found != SHA512:
         path.unlink()
-        raise SystemExit(f"{path.name} is not what was published: its SHA-512 is {found}, not {SHA512}; it was removed, "
-                         "try again")
+        raise SystemExit(f"{path.name} is not what was published: its SHA-512 is {found}, not {SHA512}; it was "
+                         "removed, try again")
     return path
 
 
@@ -92,8 +92,9 @@ def _member(package: tarfile.TarFile, name: str) -> bytes:
 def _fetch_wheel(file_name: str, into: Path) -> str | None:
     """The version of the wheel that a runtime's lock file names, fetched from the package index; None: it has none."""
     name, version, python, abi, platform = file_name.removesuffix(".whl").split("-")
-    words = [sys.executable, "-m", "pip", "download", f"{name}=={version}", "--no-deps", "--only-binary", ":all:", "--dest", into,
-             "--implementation", python[:2], "--python-version", python[2:], "--abi", abi, "--platform", platform]
+    words = [sys.executable, "-m", "pip", "download", f"{name}=={version}", "--no-deps", "--dest", into,
+             "--only-binary", ":all:", "--implementation", python[:2], "--python-version", python[2:],
+             "--abi", abi, "--platform", platform]
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)
     if done.returncode and "No matching distribution found" not in done.stderr:
         raise SystemExit(f"pip could not look for {file_name}: {done.stderr.strip()}")
