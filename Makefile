@@ -25,7 +25,10 @@ static/pyodide/runtime.json: .venv/.installed pyproject.toml workbench/staging.p
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m workbench.staging
 
+# that, and the newest run (RUN=name: another) as a page that needs no server, in build/browser/
 browser: static/pyodide/runtime.json
+	@test -n "$(RUN)" || ls runs/*/run.json > /dev/null 2>&1 || $(BIN)/zspace train corpus --steps 300
+	$(BIN)/zspace browser $(RUN)
 
 serve: .venv/.installed
 	$(BIN)/zspace serve --port $(PORT)
