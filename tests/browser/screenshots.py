@@ -88,7 +88,8 @@ def script(page: Page, name: str) -> None:
     expect(page.locator("#script-state")).to_contain_text("painting, t = 1", timeout=60_000)
     take(page, f"script-{name}", whole=name.endswith("800"))
     page.locator("#script-stop").click()
-    page.locator("#script-text").fill("print('from the left')\nfor i in range(4):\n    canvas.line((i / 4, 0), (1 / i, 1))\n")
+    page.locator("#script-text").fill("print('from the left')\nfor i in range(4):\n"
+                                      "    canvas.line((i / 4, 0), (1 / i, 1))\n")
     page.locator("#script-run").click()
     expect(page.locator("#script-error")).to_contain_text("line 3", timeout=60_000)
     take(page, f"script-problem-{name}")
