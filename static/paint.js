@@ -157,7 +157,7 @@ export class Paint {
 
   // the surface, where the paint can be seen
   ready() {
-    if (!this.tools.inHand) this.tools.choose("brush")
+    if (!this.shown) this.tools.choose(this.tools.inHand ? this.tools.tool : "brush")
     return this.open()
   }
 

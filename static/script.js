@@ -5,18 +5,19 @@ const LIMIT = 10000 // ms that a script has, and each painting of its field
 const PERIOD = 250 // ms between two paintings of a field that moves
 const LASTS = 60 // seconds that it moves
 const INDENT = "    "
-const FIRST = `# A field over the atlas: the log2 gain at phase x,
-# in turns, and height y, 0..1 from the lowest band
-# up; t is seconds since Run.
+const LONGEST = 100000 // characters of a script
+const FIRST = `# A field: the log2 gain at phase x, in turns,
+# and height y, 0..1 from the lowest band up;
+# t is seconds since Run.
 def field(t, x, y):
     wave = math.sin(2 * math.pi * (x - t / 8))
     return 2 * y * wave
 
 # Or strokes, as by hand (no import is needed):
-# canvas.stroke([(0.1, 0.2), (0.3, 0.6)], size=0.05)
+# canvas.stroke([(0.1, 0.2), (0.3, 0.6)])
 # canvas.line((0.5, 0.1), (0.9, 0.1), sign=-1)
 # canvas.stamp((0.25, 0.5), (0.5, 0.75))
-# canvas.lasso([(0.6, 0.5), (0.9, 0.5), (0.7, 0.9)])
+# canvas.lasso([(0.6, 0.5), (0.9, 0.5), (0.7, 1)])
 # canvas.clear()
 `
 
@@ -77,7 +78,7 @@ export class ScriptPane {
     this.target = target
     this.python = new Python(worker, (text) => this.print(text))
     this.turn = 0 // counts runs: what comes of an older one is left alone
-    this.text = el("textarea", {id: "script-text", "aria-label": "script: Escape, then Tab leaves it", spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off"})
+    this.text = el("textarea", {id: "script-text", "aria-label": "script: Escape, then Tab leaves it", spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off", maxlength: LONGEST})
     this.lines = el("pre", {class: "num", "aria-hidden": "true"})
     this.start = el("button", {type: "button", class: "primary", id: "script-run", "data-tip": "Run the script and paint what it says (Ctrl+Enter)", onclick: () => this.run()}, "Run")
     this.halt = el("button", {type: "button", class: "toggle", id: "script-stop", disabled: true, "data-tip": "End the script, whatever it does", onclick: () => this.stop()}, "Stop")
@@ -168,7 +169,7 @@ export class ScriptPane {
     const surface = await this.target.ready(), begun = performance.now()
     for (let time = 0, again = false; ; again = true) {
       const relation = await this.python.ask({time})
-      if (turn !== this.turn || surface !== await this.target.ready()) return
+      if (turn !== this.turn || surface !== this.target.surface) return
       if (!this.target.busy) {
         surface.level(relation, again)
         this.target.painted("field painted")
