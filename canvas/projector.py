@@ -146,6 +146,11 @@ class CanvasProjector:
 
     # --- how it is shown ----------------------------------------------------------------------------------------------
 
+    @property
+    def half_life(self) -> float:
+        """Seconds in which half of a change is left of the shown range and of a trail."""
+        return self._normalizer.half_life
+
     def palette(self) -> str:
         """Name of the palette."""
         return self._palette
@@ -304,7 +309,7 @@ class CanvasProjector:
         """
         picture = self.refresh() if refresh else self.picture
         metrics = {"queue_len": float(self.queue_len()), "total_weight": float(self.total_weight),
-                   "normalizer.half_life": self._normalizer.half_life, **picture.metrics()}
+                   "normalizer.half_life": self.half_life, **picture.metrics()}
         frame = {"timestamp": time.time() if timestamp is None else timestamp,
                  "metrics": {f"{prefix}.{name}": value for name, value in sorted(metrics.items())}}
         if session := innermost():

@@ -7,17 +7,18 @@ import {drawDoctor} from "./doctor.js"
 import {$, el, tips, toast} from "./dom.js"
 import {Generate} from "./generate.js"
 import {Paint} from "./paint.js"
+import {Projector} from "./projector.js"
 import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
 import {Form, Runs} from "./runs.js"
 import {ScriptPane} from "./script.js"
 
 const FIGURES = ["loss", "atlas", "history", "comparison"]
-const PAGES = ["live", "generate", "runs", "doctor"]
+const PAGES = ["live", "projector", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "K": "the script pane", "S": "save a checkpoint", "N": "new run", "L, W, R, D": "Live, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys"}
+  "1 – 4": "echo", "K": "the script pane", "S": "save a checkpoint", "N": "new run", "L, J, W, R, D": "Live, Projector, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys", "arrows": "on the projector: a cell or frequency on; with Shift eight"}
 const PAINTING = {"V": "only look", "B, E": "brush, eraser", "I, Q, O": "line, stamp, lasso", "X": "amplify or attenuate", "[ ]": "size", "{ }": "hardness", ", .": "strength", "M, A": "mirror, snap to cells",
-  "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
+  "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect, on either chart", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
   "Shift+Enter": "put the brush down: arrows paint, Enter lifts it", "Esc": "give up what is begun", "on the disk": "arrows move the spot, Enter paints it"}
 
 export function start(link) {
@@ -37,6 +38,7 @@ class Page {
     this.script = new ScriptPane($("script"), this.paint, {runtime: JSON.parse($("script").dataset.runtime), worker: new URL("workbench/static/script_worker.js", document.baseURI).href})
     this.disk = new Disk(this.channel)
     this.generate = new Generate(ask, this.disk)
+    this.projector = new Projector(ask, this.atlas)
     this.runs = new Runs(ask)
     this.form = new Form(ask, (queued) => this.await(queued))
     this.tables = null
@@ -74,6 +76,7 @@ class Page {
       else link.removeAttribute("aria-current")
     }
     if (first || (run && run !== this.run)) this.hello(run)
+    this.projector.show(page === "projector")
     if (page === "generate") this.disk.open()
     if (page === "runs") this.runs.refresh()
     if (page === "doctor") drawDoctor(this.ask)
@@ -109,13 +112,13 @@ class Page {
       if (message.kind === "series") this.tables?.[message.chart].take(message.values, message.shape)
       else if (message.kind === "field") this.atlas.take(message)
       else if (message.kind === "file") this.download(message.values)
-      else if (message.kind === "text") this.text(message.json, messages[i + 1], messages[i + 2])
+      else if (message.kind === "text") this.text(message.json, ...messages.slice(i + 1, i + 4))
     }
     this.draw(false, messages.some((m) => m.kind === "field"))
   }
 
   // what belongs to a text comes right after it
-  text(said, layers, image) {
+  text(said, layers, image, spectrum) {
     if (said.type === "status") this.heed(said)
     else if (said.type === "facts") this.begin(said)
     else if (said.type === "history") this.atlas.forget()
@@ -124,6 +127,8 @@ class Page {
     else if (said.type === "strokes") this.paint.takeStrokes(said.strokes, layers)
     else if (said.type === "gains") this.paint.takeGains(said, layers, image)
     else if (said.type === "effect") this.paint.takeEffect(said)
+    else if (said.type === "projection") this.projector.take(said, layers, image, spectrum)
+    else if (said.type === "patches") this.projector.takePatches(said, layers)
     else if (said.type === "writing") this.generate.take(said.news)
     else if (said.type === "problem") this.notice(said.reason)
   }
@@ -135,6 +140,7 @@ class Page {
     this.paint.begin(facts)
     this.atlas.begin(facts)
     this.disk.begin(facts)
+    this.projector.begin(facts)
     if (this.status?.run === facts.run) this.paint.heed(this.status.state.status) // it came just before the facts
     $("effect-empty").hidden = false
     $("effect").hidden = $("twin").hidden = true
@@ -161,18 +167,24 @@ class Page {
       this.hello(wanted.run)
     }
     this.runs.drawQueue(status.queue)
-    if (status.run === this.facts?.run) this.paint.heed(status.state.status)
+    if (status.run === this.facts?.run) {
+      const turned = status.state.status !== this.paint.status
+      this.paint.heed(status.state.status)
+      if (turned) this.projector.draw() // it says what ended
+    }
     if (this.place.page === "runs" && before && signature(before) !== signature(status)) this.runs.refresh()
     this.explain()
   }
 
   explain() {
-    const empty = $("live-empty"), none = !this.status?.run
-    empty.hidden = !none
-    document.querySelector(".live").hidden = none
+    const none = !this.status?.run
+    for (const name of ["live", "projector"]) {
+      $(`${name}-empty`).hidden = !none
+      document.querySelector(`.${name}`).hidden = none
+    }
     if (!none) return
     const busy = this.status?.queue.some((i) => ["waiting", "preparing"].includes(i.state))
-    empty.replaceChildren(...(busy ? [el("b", {}, "Reading the text"), "The run starts in a moment."]
+    for (const name of ["live", "projector"]) $(`${name}-empty`).replaceChildren(...(busy ? [el("b", {}, "Reading the text"), "The run starts in a moment."]
       : this.status ? [el("b", {}, "No run yet"), "Press N, choose a folder of texts, and watch a model learn from it."] : [el("b", {}, "Connecting")]))
   }
 
@@ -219,6 +231,7 @@ class Page {
     restyle(FIGURES)
     this.paint.theme()
     this.disk.draw()
+    this.projector.draw()
     this.draw(true)
   }
 
@@ -287,7 +300,8 @@ class Page {
       v: () => tools.pick("look"), b: () => tools.pick("brush"), i: () => tools.pick("line"), q: () => tools.pick("stamp"), o: () => tools.pick("lasso"), e: () => tools.eraser(),
       x: () => tools.turn(tools.mode === "more" ? "less" : "more"), m: () => tools.flip("mirror"), a: () => tools.flip("snap"), u: () => tools.undo(), y: () => tools.redo(), c: () => tools.clear(),
       "[": () => tools.nudge("size", -1), "]": () => tools.nudge("size", 1), "{": () => tools.nudge("hardness", -1), "}": () => tools.nudge("hardness", 1), ",": () => tools.nudge("strength", -1), ".": () => tools.nudge("strength", 1),
-      5: () => tools.toggle("measured"), 6: () => tools.toggle("painted"), 7: () => tools.toggle("effect"), p: () => this.atlas.play(),
+      j: () => { location.hash = "#/projector" },
+      ...Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => (this.place.page === "generate" ? this.disk : tools).toggle(layer)])), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key]

@@ -22,8 +22,10 @@ export class Disk {
     this.canvas = $("disk")
     this.tool = "want"
     this.cursor = [0, 0]
+    this.layers = {measured: true, painted: true, effect: false}
     this.forget()
     for (const button of document.querySelectorAll("[data-disk]")) button.addEventListener("click", () => this.choose(button.dataset.disk))
+    for (const button of document.querySelectorAll("[data-disk-layer]")) button.addEventListener("click", () => this.toggle(button.dataset.diskLayer))
     $("disk-undo").addEventListener("click", () => this.undo())
     $("disk-clear").addEventListener("click", () => this.clear())
     $("disk-renew").addEventListener("click", () => this.open(true))
@@ -158,6 +160,7 @@ export class Disk {
     try {
       const {scores} = await this.channel.paint({chart: "disk", shape: [SIDE, SIDE], values: this.painting, depth: this.past.length + 1, frame: this.facts.signature})
       this.scores = scores
+      this.draw()
       const wanted = this.symbols.map((s, i) => [s, scores[i]]).filter(([, d]) => Math.abs(d) >= 0.05).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))
       this.say(wanted.length ? wanted.slice(0, 8).map(([s, d]) => `${glyph(s)} ${d > 0 ? "+" : ""}${fixed(d, 2)}`).join("  ") : "Nothing is painted under a character yet.")
     } catch (error) {
@@ -209,16 +212,17 @@ export class Disk {
     context.beginPath()
     context.arc(half, half, half - scale, 0, 2 * Math.PI)
     context.clip()
-    context.drawImage(this.picture(), 0, 0, size, size)
+    if (this.layers.painted) context.drawImage(this.picture(), 0, 0, size, size)
     context.restore()
     context.lineWidth = scale
     context.strokeStyle = style.getPropertyValue("--line")
     context.stroke()
+    if (this.layers.effect) this.rings(context, half, scale, style)
     context.fillStyle = style.getPropertyValue("--ink")
     context.font = `${13 * scale}px ${style.getPropertyValue("--mono")}`
     context.textAlign = "center"
     context.textBaseline = "middle"
-    this.places.forEach(([x, y], i) => context.fillText(glyph(this.symbols[i]), half * (1 + x), half * (1 - y)))
+    if (this.layers.measured) this.places.forEach(([x, y], i) => context.fillText(glyph(this.symbols[i]), half * (1 + x), half * (1 - y)))
     if (document.activeElement === this.canvas && this.canvas.matches(":focus-visible")) {
       context.strokeStyle = style.getPropertyValue("--accent")
       context.lineWidth = 2 * scale
@@ -226,6 +230,30 @@ export class Disk {
       context.arc(half * (1 + this.cursor[0]), half * (1 - this.cursor[1]), Number($("disk-size").value) * half, 0, 2 * Math.PI)
       context.stroke()
     }
+  }
+
+  toggle(layer) {
+    this.layers[layer] = !this.layers[layer]
+    document.querySelector(`[data-disk-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
+    this.say(`Layer ${layer} ${this.layers[layer] ? "shown" : "hidden"}.`)
+    this.draw()
+  }
+
+  // the score that the server read at each character, a ring as large as its strength
+  rings(context, half, scale, style) {
+    this.places.forEach(([x, y], i) => {
+      const score = this.scores[i] ?? 0
+      if (Math.abs(score) < 0.05) return
+      context.setLineDash(score > 0 ? [] : [4 * scale, 3 * scale])
+      for (const [colour, width] of [["--paper", 4], ["--accent", 2]]) {
+        context.strokeStyle = style.getPropertyValue(colour)
+        context.lineWidth = width * scale
+        context.beginPath()
+        context.arc(half * (1 + x), half * (1 - y), (6 + 8 * Math.sqrt(Math.abs(score))) * scale, 0, 2 * Math.PI)
+        context.stroke()
+      }
+    })
+    context.setLineDash([])
   }
 
   // the painting in signed colours, clear where there is none

@@ -14,7 +14,10 @@ import { GpuEngine } from "./surfacegpu.js";
 
 const LOSSES = 3; // within a minute: then the device is not worth another try
 const WHOLE = [[0, 0], [1, 1]], WIPE = { tool: "stamp", size: 1, strength: 1, erase: true };
-const MOST_STEPS = 8; // of the wave in one frame
+const MOST_STEPS = 4; // of the wave in one frame: with a deposit and the colours six dispatches
+const SLOW = 40; // ms of a frame from which the picture gets coarser
+const FAST = 12; // ms of a frame up to which it gets finer again
+const PACED = 8; // frames that are judged together
 
 export class Surface extends EventTarget {
   /** "webgpu", "2d", or "starting" while a device is asked for. */
@@ -36,12 +39,15 @@ export class Surface extends EventTarget {
   #request = 0;
   #columns = 0;
   #rows = 0;
+  #share = 1; // of the device's pixels along an edge
+  #took = []; // ms of the last frames
 
   /**
    * Take over a canvas.
    *
-   * kernels: URL of the folder with the WGSL files, or their texts by name; bands, sheets: the frame's grid; tables: {field, painted}, two
-   * Uint8Arrays of 256 RGBA entries, the field's from low to high, the painted layer's from -3 to 3.
+   * kernels: URL of the folder with the WGSL files, or their texts by name; bands, sheets: the frame's grid; tables:
+   * {field, painted}, two Uint8Arrays of 256 RGBA entries, the field's from low to high, the painted layer's from -3 to
+   * 3; coarsest: the share of the device's pixels along an edge that is left where frames take long.
    */
   static async create(canvas, options) {
     const surface = new Surface(canvas, options);
@@ -50,8 +56,9 @@ export class Surface extends EventTarget {
   }
 
   /** As `create`, without waiting for an engine: what is done meanwhile it does when it comes. */
-  constructor(canvas, { kernels, bands, sheets, tables }) {
+  constructor(canvas, { kernels, bands, sheets, tables, coarsest = 1 / 4 }) {
     super();
+    this.coarsest = coarsest;
     this.canvas = canvas;
     this.shape = { bands, sheets, ...layerSize(bands, sheets) };
     this.kernels = kernels;
@@ -241,7 +248,7 @@ export class Surface extends EventTarget {
   frame(now = performance.now()) {
     cancelAnimationFrame(this.#request);
     this.#request = 0;
-    const engine = this.#engine;
+    const engine = this.#engine, began = performance.now();
     if (!engine || document.hidden || !this.#columns || !this.#rows) return;
     if (this.#moving) {
       if (now >= this.#restsAt || this.still.matches) {
@@ -255,7 +262,30 @@ export class Surface extends EventTarget {
     }
     this.target.transferFromImageBitmap(engine.present(this.#columns, this.#rows));
     this.frames++;
+    engine.done().then(() => this.#pace(performance.now() - began));
     if (this.#moving) this.#wake();
+  }
+
+  /** A coarser picture where frames take long, a finer one where they do not. */
+  #pace(took) {
+    this.#took.push(took);
+    if (this.#took.length < PACED) return;
+    const middle = this.#took.sort((a, b) => a - b)[PACED / 2];
+    this.#took = [];
+    const share = middle > SLOW ? Math.max(this.#share / 1.5, this.coarsest) : middle < FAST ? Math.min(this.#share * 1.25, 1) : this.#share;
+    if (share === this.#share) return;
+    this.#share = share;
+    this.#resized(this.measured);
+  }
+
+  /** A picture of the layer's spectrum, an ImageBitmap: zero frequency in the middle, as many cells as the layer, at most 256 along an edge. */
+  spectrum() {
+    return this.#ask((engine) => engine.spectrum());
+  }
+
+  /** The values behind it, in decibels, the lowest row first. */
+  decibels() {
+    return this.#ask((engine) => engine.decibels());
   }
 
   /** RGBA bytes of what is shown, top row first; `size` says how many. */
@@ -277,7 +307,7 @@ export class Surface extends EventTarget {
     const exact = entry.devicePixelContentBoxSize?.[0], css = entry.contentBoxSize[0], ratio = devicePixelRatio;
     let columns = exact ? exact.inlineSize : Math.round(css.inlineSize * ratio);
     let rows = exact ? exact.blockSize : Math.round(css.blockSize * ratio);
-    const most = this.#engine?.maxPixels ?? Infinity, share = Math.min(1, Math.sqrt(most / (columns * rows)));
+    const most = this.#engine?.maxPixels ?? Infinity, share = Math.min(this.#share, Math.sqrt(most / (columns * rows)));
     [columns, rows] = [columns, rows].map((n) => Math.min(Math.floor(n * share) || Math.min(n, 1), 8192));
     this.measured = entry;
     if (columns === this.#columns && rows === this.#rows) return;

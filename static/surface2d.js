@@ -1,6 +1,7 @@
 // The surface's operations in plain JavaScript: the same results as the kernels, where WebGPU is not to be had.
 
 import { LIMIT, WAVE } from "./brush.js";
+import { RANGE, decibels, reduced } from "./spectrum.js";
 
 /** Backend of a `Surface`; `GpuEngine` has the same methods. */
 export class PlainEngine {
@@ -108,6 +109,31 @@ export class PlainEngine {
     return new Uint8Array(this.#draw(columns, rows).data.buffer);
   }
 
+  async done() {}
+
+  /** The picture of the layer's spectrum. */
+  async spectrum() {
+    const { values, columns, rows } = this.#spectral(), picture = new OffscreenCanvas(columns, rows);
+    const image = new ImageData(columns, rows), colours = coloured(values, RANGE, this.tables.field);
+    values.forEach((_, i) => { // its first row is the lowest, a picture's is at the top
+      const to = 4 * ((rows - 1 - Math.floor(i / columns)) * columns + (i % columns));
+      for (let c = 0; c < 3; c++) image.data[to + c] = colours[3 * i + c] + 0.5;
+      image.data[to + 3] = 255;
+    });
+    picture.getContext("2d").putImageData(image, 0, 0);
+    return picture.transferToImageBitmap();
+  }
+
+  /** Decibels [rows x columns] of the layer's spectrum. */
+  async decibels() {
+    return this.#spectral().values;
+  }
+
+  #spectral() {
+    const { values, columns, rows } = reduced(this.layer, this.width, this.height);
+    return { values: decibels(values, columns, rows), columns, rows };
+  }
+
   #draw(columns, rows) {
     if (this.#picture.width !== columns || this.#picture.height !== rows)
       Object.assign(this.#picture, { width: columns, height: rows });
@@ -120,7 +146,7 @@ export class PlainEngine {
   /** As colour.wgsl, in packed pixels: red is the lowest byte. */
   #colour(pixels, columns, rows) {
     const { width, height, bands, sheets, shown } = this;
-    const table = Float64Array.from(this.tables.painted), under = this.#measured();
+    const table = Float64Array.from(this.tables.painted), under = coloured(this.field, this.range, this.tables.field);
     const across = places(width, columns, (i) => (i + width) % width);
     const up = places(height, rows, (i) => Math.min(Math.max(i, 0), height - 1));
     const sheet = Int32Array.from({ length: columns }, (_, p) => Math.floor(((2 * p + 1) * sheets) / (2 * columns)));
@@ -147,16 +173,16 @@ export class PlainEngine {
       }
     }
   }
+}
 
-  /** The field's colours, three numbers a cell. */
-  #measured() {
-    const table = this.tables.field, colours = new Float64Array(3 * this.field.length);
-    this.field.forEach((value, cell) => {
-      const place = placed(value, ...this.range), i = 4 * Math.min(Math.floor(place), 254), f = place - i / 4;
-      for (let c = 0; c < 3; c++) colours[3 * cell + c] = table[i + c] + (table[i + c + 4] - table[i + c]) * f;
-    });
-    return colours;
-  }
+/** Colours of values over a range by a table, three numbers each. */
+function coloured(values, range, table) {
+  const colours = new Float64Array(3 * values.length);
+  values.forEach((value, cell) => {
+    const place = placed(value, ...range), i = 4 * Math.min(Math.floor(place), 254), f = place - i / 4;
+    for (let c = 0; c < 3; c++) colours[3 * cell + c] = table[i + c] + (table[i + c + 4] - table[i + c]) * f;
+  });
+  return colours;
 }
 
 /** Where a value falls in a table, 0..255. */

@@ -1,10 +1,12 @@
 // The surface's operations on WebGPU, by the kernels that the server runs through wgpu.
 
 import { MAX_DABS, WAVE, assertStable } from "./brush.js";
+import { GpuSpectrum } from "./spectrumgpu.js";
 
 const NAMES = ["deposit", "wave", "colour", "reduce"];
+const SPECTRAL = ["reduce", "fft", "power", "colour"];
 const MOST = 2 * MAX_DABS; // marks of one dispatch
-const texts = new Map(); // kernels fetched once a page
+const fetched = new Map(); // kernels, once a page
 
 /** Backend of a `Surface`; `PlainEngine` has the same methods. */
 export class GpuEngine {
@@ -14,14 +16,18 @@ export class GpuEngine {
   #groups = {};
   #current = 0; // which of the two shown buffers is the newest
   #size = { columns: 0, rows: 0, stride: 0 };
+  #encoder = null; // what was asked for and not submitted yet
+  #marked = false; // whether it reads `marks`
+  #spectrum = null; // promise, once somebody has asked
   #picture = new OffscreenCanvas(1, 1);
 
   /** Ask an adapter for a device and build everything on it. */
   static async create(adapter, kernels, shape) {
     assertStable(WAVE);
-    const sources = await Promise.all(NAMES.map((name) => kernels[name] ?? text(`${kernels}/${name}.wgsl`)));
+    const sources = await texts(kernels, NAMES);
     const engine = new GpuEngine(await adapter.requestDevice(), shape);
-    await engine.#build(sources);
+    await engine.#build(Object.values(sources));
+    engine.kernels = kernels;
     return engine;
   }
 
@@ -75,11 +81,16 @@ export class GpuEngine {
     this.device.queue.writeBuffer(this.#buffers[name], 0, data);
   }
 
-  /** Encode, submit. */
-  #submit(encode) {
-    const encoder = this.device.createCommandEncoder();
-    encode(encoder);
-    this.device.queue.submit([encoder.finish()]);
+  /** Encode into what the next frame submits as one. */
+  #encode(encode) {
+    this.#encoder ??= this.device.createCommandEncoder();
+    encode(this.#encoder);
+  }
+
+  #submit() {
+    if (this.#encoder) this.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+    this.#marked = false;
   }
 
   #dispatch(encoder, kernel, group, x, y = 1) {
@@ -93,7 +104,8 @@ export class GpuEngine {
   /** Submit, then bring `size` bytes to the host; `fill` encodes the copy into the buffer it is given. */
   async #bring(size, fill) {
     const host = this.device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
-    this.#submit((encoder) => fill(encoder, host));
+    this.#encode((encoder) => fill(encoder, host));
+    this.#submit();
     await host.mapAsync(GPUMapMode.READ);
     const bytes = host.getMappedRange().slice(0);
     host.destroy();
@@ -124,6 +136,7 @@ export class GpuEngine {
   }
 
   setLayer(values) {
+    this.#submit(); // a write comes before what is submitted after it
     this.#write("layer", values);
   }
 
@@ -137,10 +150,12 @@ export class GpuEngine {
   deposit({ marks, spans, amount, erase, hardness }) {
     for (let start = 0; start < marks.length; start += 4 * MOST) { // spans do not overlap, so they may come in parts
       const part = marks.subarray(start, start + 4 * MOST);
+      if (this.#marked) this.#submit();
+      this.#marked = true;
       this.#write("marks", part);
       this.#write("depositParams", params(
         [this.width, this.height, part.length / 4, Number(erase), Number(spans)], [amount, hardness]));
-      this.#submit((encoder) => this.#dispatch(encoder, "deposit", "deposit", this.#blocks));
+      this.#encode((encoder) => this.#dispatch(encoder, "deposit", "deposit", this.#blocks));
     }
   }
 
@@ -154,7 +169,7 @@ export class GpuEngine {
   }
 
   step(count) {
-    this.#submit((encoder) => {
+    this.#encode((encoder) => {
       for (let n = 0; n < count; n++) {
         this.#dispatch(encoder, "wave", `wave${this.#current}`, this.#blocks);
         this.#current = 1 - this.#current;
@@ -163,7 +178,7 @@ export class GpuEngine {
   }
 
   settle() {
-    this.#submit((encoder) => {
+    this.#encode((encoder) => {
       encoder.copyBufferToBuffer(this.#buffers.layer, 0, this.#buffers[`shown${this.#current}`], 0,
         this.#buffers.layer.size);
       encoder.clearBuffer(this.#buffers.velocity);
@@ -171,8 +186,38 @@ export class GpuEngine {
   }
 
   present(columns, rows) {
-    this.#submit((encoder) => this.#draw(encoder, columns, rows));
+    this.#encode((encoder) => this.#draw(encoder, columns, rows));
+    this.#submit();
     return this.#picture.transferToImageBitmap();
+  }
+
+  /** When the device has done all that was asked for. */
+  done() {
+    return this.device.queue.onSubmittedWorkDone();
+  }
+
+  /** The picture of the layer's spectrum. */
+  async spectrum() {
+    const spectrum = await this.#spectral();
+    this.#encode((encoder) => spectrum.draw(encoder));
+    this.#submit();
+    return spectrum.present();
+  }
+
+  /** Decibels [rows x columns] of the layer's spectrum. */
+  async decibels() {
+    const spectrum = await this.#spectral(), size = 4 * spectrum.columns * spectrum.rows;
+    return new Float32Array(await this.#bring(size, (encoder, host) => {
+      spectrum.measure(encoder);
+      encoder.copyBufferToBuffer(spectrum.buffers.decibels, 0, host, 0, size);
+    }));
+  }
+
+  #spectral() {
+    const { device, width, height, format } = this, { layer, tables } = this.#buffers;
+    this.#spectrum ??= texts(this.kernels, SPECTRAL).then((code) => (
+      GpuSpectrum.create({ device, width, height, format, layer, tables }, code)));
+    return this.#spectrum;
   }
 
   async read(columns, rows) {
@@ -217,11 +262,16 @@ function params(whole, floats = []) {
   return data;
 }
 
+/** Texts of kernels by name: given so, or from the folder at a URL. */
+async function texts(kernels, names) {
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, kernels[name] ?? await text(`${kernels}/${name}.wgsl`)])));
+}
+
 async function text(url) {
-  if (!texts.has(url)) {
+  if (!fetched.has(url)) {
     const answer = await fetch(url);
     if (!answer.ok) throw new Error(`${url} answers ${answer.status}`);
-    texts.set(url, await answer.text());
+    fetched.set(url, await answer.text());
   }
-  return texts.get(url);
+  return fetched.get(url);
 }

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections import deque
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from core.disk import SIDE, DiskChart, scores
+from core.disk import DiskChart, scores
 from core.errors import RunError
 from core.runs.checkpoint import latest_checkpoint, load_checkpoint
 from core.runs.store import RunFolder
 
 Answer = dict[str, Any]
+KEPT = 8  # paintings, for those who look at how they came
+
+
+class Painting(NamedTuple):
+    """A painted disk, [128, 128] in [-1, 1], and when it came in Unix seconds."""
+
+    time: float
+    values: NDArray[np.float32]
 
 
 class Disk:
@@ -21,6 +31,11 @@ class Disk:
     Parameters
     ----------
     folder : RunFolder
+
+    Attributes
+    ----------
+    paintings : deque of Painting
+        The last few, oldest first; `painted` counts all.
 
     Raises
     ------
@@ -31,7 +46,8 @@ class Disk:
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self._record = folder, folder.read_config()
         self.symbols = tuple(self._record["corpus"]["vocabulary"])
-        self._painting: ArrayLike = np.zeros((SIDE, SIDE), np.float32)
+        self.paintings: deque[Painting] = deque(maxlen=KEPT)
+        self.painted = 0
         self._chart: DiskChart | None = None
         self.renew()
 
@@ -57,10 +73,14 @@ class Disk:
     def paint(self, painting: ArrayLike) -> Answer:
         """Take a painting in place of the one before; the scores of the known symbols."""
         found = scores(painting, self._places)
-        self._painting = painting
+        self.paintings.append(Painting(time.time(), np.asarray(painting, np.float32)))
+        self.painted += 1
         return {"scores": found[1:].tolist()}
 
     @property
     def wanted(self) -> dict[str, float]:
         """Symbols that something is painted under, and their scores."""
-        return {s: float(d) for s, d in zip(self.symbols, scores(self._painting, self._places), strict=True) if d}
+        if not self.paintings:
+            return {}
+        found = scores(self.paintings[-1].values, self._places)
+        return {s: float(d) for s, d in zip(self.symbols, found, strict=True) if d}

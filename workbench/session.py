@@ -24,11 +24,12 @@ from canvas import codec
 from canvas.codec import Message, Refusal
 from core.disk import SIDE
 from core.errors import ZSpaceError
-from workbench.asks import kind_in, number_in, run_in
+from workbench.asks import kind_in, number_in, run_in, view_in
 from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
 from workbench.disk import Disk
 from workbench.effect import effect
+from workbench.projection import Projection
 from workbench.watch import RunWatch, open_watch
 from workbench.writing import Writing
 
@@ -59,6 +60,7 @@ class Session:
         self._next: tuple[RunWatch | None, RunWatch | None] | None = None
         self.twin: RunWatch | None = None
         self.writing: Writing | None = None
+        self.projection: Projection | None = None  # while the page looks at it
         self._disk: Disk | None = None
         self._own_layer: tuple[RunWatch, int] | None = None  # the newest that this page painted
         self._batch, self._received = 0, 0
@@ -78,6 +80,7 @@ class Session:
         self._strokes_sent, self._layer_sent, self._effect_sent, self._effect_at = 0, 0, "", 0.0
         self._gains_sent: dict[str, Any] | None = None
         self._shown: dict[str, Any] = {}
+        self.projection = None
 
     # --- going out ----------------------------------------------------------------------------------------------------
 
@@ -148,6 +151,8 @@ class Session:
             parts += self._series(name)
         parts += self._field_frames()
         parts += self._painting()
+        if self.projection is not None and self.projection.watch is watch:
+            parts += self.projection.news()
         sample = watch.sample
         if sample is not None and sample.step != self._sample_step:
             self._sample_step = sample.step
@@ -356,6 +361,18 @@ class Session:
         disk = self._disk_of(self._watched())
         return disk.renew() if ask.get("renew") is True else disk.facts
 
+    def project(self, ask: Answer) -> Answer:
+        """What the page's Projector view shows from now on; where no source is named nothing, and at no cost."""
+        view, now = view_in(ask), self.projection
+        if view is None:
+            self.projection = None
+        elif now is not None and now.watch is self.watch and now.view.source == view.source:
+            now.view = view
+        else:
+            self.projection, watch = None, self._watched()
+            self.projection = Projection(watch, view, self._disk_of(watch) if view.source == "disk" else None)
+        return {}
+
     def hush(self, ask: Answer) -> Answer:
         """End what writes for this page."""
         if self.writing is not None:
@@ -364,7 +381,7 @@ class Session:
 
     def close(self) -> None:
         """The page is gone."""
-        self.closed, self.watch = True, None
+        self.closed, self.watch, self.projection = True, None, None
         self.hush({})
 
     def look(self, ask: Answer) -> Answer:
@@ -409,6 +426,7 @@ def _steer(do: str) -> Callable[[Session, Answer], Answer]:
 COMMANDS: dict[str, Callable[[Session, Answer], Answer]] = {
     "hello": Session.hello, "look": Session.look, "snapshot": Session.snapshot, "twin": Session.ask_twin,
     "generate": Session.generate, "hush": Session.hush, "disk": Session.disk,
+    "project": Session.project,
     "start": lambda s, ask: s.controller.start(ask), "go_on": lambda s, ask: s.controller.go_on(run_in(ask)),
     "cancel": _cancel, "compare": _compare, "runs": lambda s, ask: s.controller.runs(),
     "doctor": lambda s, ask: s.controller.doctor(), "folders": lambda s, ask: s.controller.folders(),

@@ -34,6 +34,7 @@ POLL_SECONDS = 0.04  # pages that ask more often share the last answer
 STATUS_SECONDS = 0.25
 RECENT = 256  # rows that speeds and streams are measured over
 HISTORY = 512  # looks kept
+ARRIVALS = 8  # painted layers of which is told what became of them
 Z_NAMES = ("speed", "memory", "stability", "frac", "drs")  # decoded from the latent
 SEEN = ("speed", "memory", "stability", "drs")  # of them what a look also observes (`core.runs.vitals`)
 JUDGED = ("confidence", "health", "painted")  # of the posterior, of training, of the canvas
@@ -66,11 +67,34 @@ def open_watch(folder: RunFolder) -> RunWatch:
 
 @dataclass(frozen=True)
 class Painted:
-    """A painted layer that took effect: at which step, which input it was, and the layer itself, log2 gains [B, S]."""
+    """A painted layer that took effect: at which step, which input it was, and the patch."""
 
     step: int
     seq: int
-    relation: NDArray[np.float32]
+    patch: Patch
+
+    @property
+    def relation(self) -> NDArray[np.float32]:
+        """The layer itself, log2 gains [B, S]."""
+        return self.patch.relation
+
+
+@dataclass
+class Arrived:
+    """A painted layer as it was journalled, whoever painted it, and what became of it.
+
+    Attributes
+    ----------
+    step : int or None
+        From which step it was in force; None while it waits.
+    refused : str or None
+        Why the trainer did not take it.
+    """
+
+    seq: int
+    patch: Patch
+    step: int | None = None
+    refused: str | None = None
 
 
 class RunWatch:
@@ -100,6 +124,7 @@ class RunWatch:
         cells = self.frame.bands * self.frame.sheets  # of a large chart fewer layers are kept, for one message
         self.strokes: deque[Painted] = deque(maxlen=max(8, min(HISTORY, HISTORY * 48 // cells)))
         self.stroke_count = 0
+        self.arrived: deque[Arrived] = deque(maxlen=ARRIVALS)
         self.newest: tuple[int, NDArray[np.float32]] | None = None  # the layer journalled last, and its number
         self.applied: dict[str, Any] | None = None  # the newest row of applied.jsonl
         self.rollback: dict[str, Any] | None = None  # the newest way back to a checkpoint, and at which step
@@ -172,18 +197,22 @@ class RunWatch:
         for record in self._inputs.poll():
             if record.get("kind") == "patch":
                 with contextlib.suppress(PatchError):  # the trainer refuses it too, and says so in its row
-                    self.newest = record["seq"], Patch.from_record(record).relation
-                    self._layers[record["seq"]] = Patch.from_record(record)
+                    painted = self._layers[record["seq"]] = Patch.from_record(record)
+                    self.newest = record["seq"], painted.relation
+                    self.arrived.append(Arrived(record["seq"], painted))
         for row in self._outcomes.poll():
             self.applied = row
             if "rollback" in row:
                 self.rollback = {"step": row["step"], **row["rollback"]}
-            refused = {r["seq"] for r in row.get("rejected", ())}
+            refused = {r["seq"]: r["reason"] for r in row.get("rejected", ())}
+            for arrived in self.arrived:
+                if arrived.seq in row["seq"]:
+                    arrived.step, arrived.refused = row["step"], refused.get(arrived.seq)
             for seq in row["seq"]:
                 patch = self._layers.pop(seq, None)
                 if patch is None or seq in refused:
                     continue
-                self.strokes.append(Painted(row["step"], seq, patch.relation))
+                self.strokes.append(Painted(row["step"], seq, patch))
                 self.stroke_count += 1
                 self.projector.push_patch(patch.relation, coherence=patch.coherence, tension=patch.tension,
                                           depth=patch.depth)

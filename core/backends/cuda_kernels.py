@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import cupy as cp
@@ -120,30 +121,38 @@ def _matmul(backend: CudaBackend, launch: Launch, a: A, b: A) -> A:
     ta, tb = launch.params["ta"], launch.params["tb"]
     if not (a.size and b.size):
         return cp.zeros(launch.shape, launch.dtype)
-    if a.ndim > 2 and b.ndim == 2 and not ta:  # one product of matrices instead of many
-        return (a.reshape(-1, a.shape[-1]) @ (b.T if tb else b)).reshape(launch.shape)
-    if len(launch.shape) == 2:
-        return (a.T if ta else a) @ (b.T if tb else b)
+    if b.ndim == 2 and not ta:  # one product of matrices instead of many
+        return _gemm(a, b, ta, tb, launch, 1, a.size // a.shape[-1])
     if len(launch.shape) > 3:  # no single stride leads through several broadcast axes
         return (a.swapaxes(-1, -2) if ta else a) @ (b.swapaxes(-1, -2) if tb else b)
-    return _batched(a, b, ta, tb, launch)
+    return _gemm(a, b, ta, tb, launch, math.prod(launch.shape[:-2]), launch.shape[-2])
 
 
-def _batched(a: A, b: A, ta: bool, tb: bool, launch: Launch) -> A:
-    """[N, m, k] [N, k, n] by cuBLAS, transposed in place; one matrix may serve the whole batch.
+def _gemm(a: A, b: A, ta: bool, tb: bool, launch: Launch, count: int, m: int) -> A:
+    """So many products [m, k] [k, n] by cuBLAS, transposed in place; one matrix may serve them all.
 
-    cuBLAS counts columns first, so it is asked for the transposed product of the operands in reverse.
+    cuBLAS counts columns first, so it is asked for the transposed product of the operands in reverse. CuPy's own `@`
+    takes the host longer than these products take the device.
     """
-    count, m, n = launch.shape
-    k = a.shape[-2] if ta else a.shape[-1]
+    n, k = launch.shape[-1], b.shape[-1 if tb else -2]
     a, b = cp.ascontiguousarray(a), cp.ascontiguousarray(b)
     out = cp.empty(launch.shape, launch.dtype)
-    one, none = np.ones((), launch.dtype), np.zeros((), launch.dtype)
-    gemm = cublas.sgemmStridedBatched if launch.dtype == np.float32 else cublas.dgemmStridedBatched
-    stride_a, stride_b = (0 if x.ndim == 2 or len(x) == 1 else x[0].size for x in (a, b))
-    gemm(cp.cuda.device.get_cublas_handle(), int(tb), int(ta), n, m, k, one.ctypes.data, b.data.ptr, b.shape[-1],
-         stride_b, a.data.ptr, a.shape[-1], stride_a, none.ctypes.data, out.data.ptr, n, m * n, count)
+    one, none, gemm, batched = _blas(launch.dtype)
+    start = cp.cuda.device.get_cublas_handle(), int(tb), int(ta), n, m, k, one.ctypes.data, b.data.ptr, b.shape[-1]
+    if count == 1:
+        gemm(*start, a.data.ptr, a.shape[-1], none.ctypes.data, out.data.ptr, n)
+    else:
+        stride_a, stride_b = (0 if x.ndim == 2 or len(x) == 1 else x.size // len(x) for x in (a, b))
+        batched(*start, stride_b, a.data.ptr, a.shape[-1], stride_a, none.ctypes.data, out.data.ptr, n, m * n, count)
     return out
+
+
+@cache
+def _blas(dtype: np.dtype[Any]) -> tuple[Any, Any, Any, Any]:
+    """The numbers 1 and 0 in memory, and cuBLAS's product of a type, single and batched."""
+    single = dtype == np.float32
+    return (np.ones((), dtype), np.zeros((), dtype), cublas.sgemm if single else cublas.dgemm,
+            cublas.sgemmStridedBatched if single else cublas.dgemmStridedBatched)
 
 
 def _argsort(backend: CudaBackend, launch: Launch, x: A) -> A:

@@ -22,9 +22,9 @@ PER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # values of a row a lane of its warp m
 
 
 @cache
-def _function(file: str, name: str, dtype: str, constants: tuple[tuple[str, int], ...]) -> Any:
+def _function(file: str, name: str, dtype: np.dtype[Any], constants: tuple[tuple[str, int], ...]) -> Any:
     """One kernel of a file."""
-    return _module(file, dtype, **dict(constants)).get_function(name)
+    return _module(file, dtype.name, **dict(constants)).get_function(name)
 
 
 @cache
@@ -46,7 +46,7 @@ def run_kernel(file: str, name: str, dtype: Any, grid: tuple[int, ...], block: t
     """Run a kernel: arrays (made contiguous), the result, the numbers after it; `constants` are compiled in."""
     if math.prod(grid):
         given = [a if a.flags.c_contiguous else cp.ascontiguousarray(a) for a in arguments]
-        _function(file, name, np.dtype(dtype).name, tuple(constants.items()))(grid, block, (*given, out, *after))
+        _function(file, name, np.dtype(dtype), tuple(constants.items()))(grid, block, (*given, out, *after))
     return out
 
 

@@ -209,8 +209,9 @@ class LaunchQueue:
         owner = getattr(buffer.data, "storage", buffer.data)
         while hasattr(base := getattr(owner, "base", None), "nbytes"):
             owner = base
-        repeated = math.prod(n for n, s in zip(owner.shape, owner.strides, strict=True) if not s) if hasattr(
-            owner, "strides") else 1  # what another library broadcast
+        repeated = 1
+        if 0 in getattr(owner, "strides", ()):  # what another library broadcast
+            repeated = math.prod(n for n, s in zip(owner.shape, owner.strides, strict=True) if not s)
         self.memory.count(buffer, id(owner), owner.nbytes // max(repeated, 1))
         return buffer
 

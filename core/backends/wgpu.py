@@ -6,8 +6,8 @@ A kernel is a function ``kernel(backend, launch, *inputs: View) -> View`` that c
 - ``backend.contiguous(view) -> View``: the same values row-major, copied only where they are not yet,
 - ``backend.dispatch(name, uniforms, inputs, outputs, workgroups)``: the one way a kernel of `core/kernels` runs.
 
-All dispatches of a flush go into one command encoder and one submit, in order: what a dispatch wrote, the next one
-reads. Nothing waits for the device but `read`. Everything happens under the queue's lock.
+The dispatches of a flush go into few submits, in order: what a dispatch wrote, the next one reads. The device works
+while the host encodes the next submit; nothing waits for it but `read`. Everything happens under the queue's lock.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from core.backends.wgpu_stamps import Stamps
 
 TYPES = {np.dtype(kind) for kind in ("float32", "int32", "float16")}
 SLOT = 4 * FIELDS  # bytes of one dispatch's uniforms: any device can bind them at a multiple of 256
-BATCH = 2048  # dispatches in a submit at most
+SHORT = 64  # dispatches of a submit: encoding them takes the host several times as long as submitting
+BATCH = 2048  # dispatches of a submit at most, while somebody times: the host shall not come between them
 GRID = 65535  # workgroups a dimension
 KEEP = 1 << 31  # bytes of free buffers kept after a flush
 GROUPS = 20_000  # sets of bound buffers that are remembered
@@ -176,7 +177,7 @@ class WgpuBackend(LaunchQueue):
                                "split it in two")
         if len(uniforms) > FIELDS:
             raise BackendError(f"kernel {name!r} has {len(uniforms)} uniform fields, the limit is {FIELDS}: split it")
-        if self._encoded == BATCH:
+        if self._encoded >= (BATCH if self._stamping else SHORT):
             self.submit()
         self._open()
         if self._pass is None:

@@ -118,6 +118,33 @@ def standalone(browser: Browser, folder: RunFolder, root: Path) -> None:
         server.shutdown()
 
 
+def projections(page: Page, name: str) -> None:
+    """The Projector view of what is painted, and of what is measured."""
+    page.keyboard.press("j")
+    for source in ("painted", "state"):
+        page.locator(f"[data-source={source}]").click()
+        expect(page.locator("#projector-readout")).to_contain_text("value")
+        take(page, f"projector-{source}-{name}", whole=True)
+
+
+def disk(page: Page, name: str) -> None:
+    """A painted disk with the scores under its characters, and what the projector makes of it."""
+    box = page.locator("#disk").bounding_box()
+    assert box
+    for tool, row in (("want", 0.35), ("avoid", 0.65)):
+        page.locator(f"[data-disk={tool}]").click()
+        page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + row * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + (row + 0.1) * box["height"], steps=12)
+        page.mouse.up()
+    page.keyboard.press("7")
+    take(page, f"disk-{name}", whole=True)
+    page.keyboard.press("j")
+    page.locator("[data-source=disk]").click()
+    expect(page.locator("#projector-size")).to_contain_text("128")
+    take(page, f"projector-disk-{name}", whole=True)
+
+
 def views(page: Page, name: str) -> None:
     """Every view of one visitor."""
     take(page, f"live-{name}", whole=name.endswith("800"))
@@ -134,11 +161,13 @@ def views(page: Page, name: str) -> None:
     page.keyboard.press("?")
     take(page, f"keys-{name}")
     page.keyboard.press("Escape")
+    projections(page, name)
     page.keyboard.press("w")
     page.locator("#generate-form [name=vowels]").fill("1")
     page.locator("#generate-start").click()
     expect(page.locator("#effect-of-desire")).to_contain_text("p value", timeout=120_000)
     take(page, f"generate-{name}")
+    disk(page, name)
     page.keyboard.press("r")
     expect(page.locator("#runs-table input").nth(2)).to_be_visible()
     for box in page.locator("#runs-table input").all()[:3]:

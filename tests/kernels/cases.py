@@ -128,8 +128,55 @@ def colour_cases() -> Iterator[Case]:
                    (reference.colour(layer, field, tables, 0.1, 1.2, columns, rows),))
 
 
+def fft_cases() -> Iterator[Case]:
+    """A picture's rows, real, and then its columns, pairs: as `static/spectrumgpu.js` has them transformed."""
+    rng = np.random.default_rng(6)
+    for width, height in SIZES:
+        x = rng.normal(size=(height, width)).astype(np.float32)
+        rows = np.fft.fft(x.astype(np.float64), axis=1)
+        given = pairs(rows).astype(np.float32)
+        columns = np.fft.fft(given[..., 0].astype(np.float64) + 1j * given[..., 1], axis=0)
+        for name, n, inner, outer, source, values, want in (
+                ("rows", width, 1, height, 1, x, rows), ("columns", height, width, 1, 0, given, columns)):
+            held, radices = 1024 // n, by_fours(n)
+            roots = pairs(np.exp(-2j * np.pi * np.arange(n) / n)).astype(np.float32)
+            launch = Launch("fft", uniforms(outer, n, len(radices), 0, *(radices + [0] * 8)[:8]),
+                            (packed(values), packed(roots), packed(np.zeros((height, width, 2), np.float32))),
+                            (-(-outer * inner // held), 1), (3,), "inside",
+                            (("source", source), ("target_kind", 0), ("N", n), ("INNER", inner), ("RADIX", n),
+                             ("SPAN", 1), ("COLUMNS", held)))
+            yield Case(f"{width}x{height} {name}", launch, (pairs(want),))
+
+
+def power_cases() -> Iterator[Case]:
+    rng = np.random.default_rng(7)
+    for width, height in SIZES:
+        values = rng.normal(size=(height, width, 2)).astype(np.float32)
+        values[0, -1] = 0
+        power = (values.astype(np.float64) ** 2).sum(-1) / (width * height) ** 2
+        buffers = packed(values), packed(np.zeros((height, width), np.float32))
+        launch = Launch("power", uniforms(width, height), buffers, (blocks(width * height), 1), (2,))
+        yield Case(f"{width}x{height}", launch, (np.fft.fftshift(10 * np.log10(np.maximum(power, 1e-12))),))
+
+
+def pairs(values: A) -> A:
+    """Real and imaginary parts along a new last axis."""
+    return np.stack([values.real, values.imag], -1)
+
+
+def by_fours(n: int) -> list[int]:
+    """Radices of a transform of n values."""
+    found = []
+    for p in (4, 2, *range(3, n + 1, 2)):
+        while n % p == 0:
+            found.append(p)
+            n //= p
+    return found
+
+
 MAKERS: dict[str, Callable[[], Iterator[Case]]] = {
-    "colour": colour_cases, "deposit": deposit_cases, "reduce": reduce_cases, "wave": wave_cases}
+    "colour": colour_cases, "deposit": deposit_cases, "fft": fft_cases, "power": power_cases, "reduce": reduce_cases,
+    "wave": wave_cases}
 
 MUTATIONS = (  # kernel, what is broken, text, replacement
     ("deposit", "flipped sign, paint", "values[k] + event.amount", "values[k] - event.amount"),
@@ -165,6 +212,15 @@ MUTATIONS = (  # kernel, what is broken, text, replacement
     ("colour", "half a cell aside", "+ picture.rows;", "+ 2u * picture.rows;"),
     ("colour", "no clamp", "clamp((value - low) / (high - low), 0.0, 1.0)", "abs((value - low) / (high - low))"),
     ("colour", "not upside down", "picture.rows - 1u - id.y", "id.y"),
+    ("fft", "flipped sign, product", "a.x * b.x - a.y * b.y", "a.x * b.x + a.y * b.y"),
+    ("fft", "flipped sign, quarter turn", "b.y - d.y, d.x - b.x", "d.y - b.y, b.x - d.x"),
+    ("fft", "off by one, radix", "p < radix", "p + 1u < radix"),
+    ("fft", "off by one, a value of a step", "(j + p * (n / radix))", "(j + 1u + p * (n / radix))"),
+    ("fft", "dropped barrier, before the steps", "}\n  workgroupBarrier();\n  var from_half", "}\n  var from_half"),
+    ("power", "flipped sign", "TENS * log2", "-TENS * log2"),
+    ("power", "off by one, column", "(spectrum.columns + 1u) / 2u", "(spectrum.columns + 3u) / 2u"),
+    ("power", "off by one, row", "(spectrum.rows + 1u) / 2u", "(spectrum.rows + 3u) / 2u"),
+    ("power", "no floor", "max(dot(value, value), FLOOR)", "dot(value, value)"),
     ("reduce", "flipped sign", "sum += layer", "sum -= layer"),
     ("reduce", "dropped barrier, before the tree", "partial[lane] = sums;\n  workgroupBarrier();",
      "partial[lane] = sums;"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.painter import Painter
 from tests.serving import absent
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -105,3 +106,20 @@ def page(browser: Any, port: int) -> Iterator[Any]:
         absent("WebGPU adapter in chromium")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def painters(browser: Any, plain_browser: Any) -> Iterator[dict[str, Painter]]:
+    """One for each backend, used again and again: opening a page takes as long as a test."""
+    painters = {"webgpu": Painter(browser.new_page()), "2d": Painter(plain_browser.new_page())}
+    yield painters
+    for painter in painters.values():
+        painter.page.close()
+
+
+@pytest.fixture(params=["webgpu", "2d"])
+def painter(request: pytest.FixtureRequest, painters: dict[str, Painter], port: int) -> Iterator[Painter]:
+    opened = painters[request.param].open(port)
+    assert opened.backend[0] == request.param
+    yield opened
+    opened.check()

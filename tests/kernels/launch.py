@@ -21,6 +21,8 @@ class Launch:
     buffers: tuple[A, ...]
     workgroups: tuple[int, int]
     out: tuple[int, ...]
+    entry: str = "main"
+    constants: tuple[tuple[str, int], ...] = ()
 
 
 def packed(values: A) -> A:
@@ -39,7 +41,8 @@ def run_wgpu(device: Any, source: str, launch: Launch) -> list[A]:
     import wgpu
 
     module = device.create_shader_module(code=source)
-    pipeline = device.create_compute_pipeline(layout="auto", compute={"module": module, "entry_point": "main"})
+    pipeline = device.create_compute_pipeline(layout="auto", compute={
+        "module": module, "entry_point": launch.entry, "constants": dict(launch.constants)})
     buffers = [device.create_buffer_with_data(data=launch.uniforms, usage=wgpu.BufferUsage.UNIFORM)]
     usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC
     buffers += [device.create_buffer_with_data(data=values.tobytes(), usage=usage) for values in launch.buffers]
@@ -68,16 +71,16 @@ COMPILE_SCRIPT = """async (code) => {
   return error ? [...said, error.message] : said;
 }"""
 
-PAGE_SCRIPT = """async ({source, uniforms, buffers, workgroups, out}) => {
+PAGE_SCRIPT = """async ({source, uniforms, buffers, workgroups, out, entry, constants}) => {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   if (!window.device) window.device = await (await navigator.gpu.requestAdapter()).requestDevice();
   const device = window.device;
   device.pushErrorScope("validation");
-  if (window.built?.source !== source) {  // compiling takes most of the time
+  const compute = {entryPoint: entry, constants}, key = source + JSON.stringify(compute);
+  if (window.built?.key !== key) {  // compiling takes most of the time
     const module = device.createShaderModule({code: source});
     const said = (await module.getCompilationInfo()).messages.map((m) => `${m.type} ${m.lineNum}: ${m.message}`);
-    window.built = {source, said, pipeline: device.createComputePipeline(
-      {layout: "auto", compute: {module, entryPoint: "main"}})};
+    window.built = {key, said, pipeline: device.createComputePipeline({layout: "auto", compute: {module, ...compute}})};
   }
   const pipeline = window.built.pipeline, messages = [...window.built.said];
   const upload = (text, usage) => {
@@ -113,7 +116,8 @@ def run_page(page: Any, source: str, launch: Launch) -> tuple[list[A], list[str]
     """Results and what the compiler had to say."""
     text = [base64.b64encode(data).decode() for data in (launch.uniforms, *(b.tobytes() for b in launch.buffers))]
     answer = page.evaluate(PAGE_SCRIPT, {"source": source, "uniforms": text[0], "buffers": text[1:],
-                                         "workgroups": launch.workgroups, "out": launch.out})
+                                         "workgroups": launch.workgroups, "out": launch.out, "entry": launch.entry,
+                                         "constants": dict(launch.constants)})
     results = [np.frombuffer(base64.b64decode(data), launch.buffers[i - 1].dtype)
                for i, data in zip(launch.out, answer["results"], strict=False)]
     return results, answer["messages"]

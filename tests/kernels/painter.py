@@ -32,7 +32,7 @@ SETUP = """async ({bands, sheets, tables}) => {
     }
   }
   window.surface = await Surface.create(canvas, {kernels: "/kernels", bands, sheets,
-    tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
+    coarsest: 1, tables: {field: bytes(tables[0]), painted: bytes(tables[1])}});
   while (!surface.size.columns) await new Promise(requestAnimationFrame);  // measured before the first frame
   window.told = [];
   surface.addEventListener("backend", (event) => told.push(event.detail));

@@ -37,23 +37,6 @@ def open_painter(browser: Any, plain_browser: Any, port: int) -> Iterator[Open]:
         painter.check()
 
 
-@pytest.fixture(scope="module")
-def painters(browser: Any, plain_browser: Any) -> Iterator[dict[str, Painter]]:
-    """One for each backend, used again and again: opening a page takes as long as a test."""
-    painters = {"webgpu": Painter(browser.new_page()), "2d": Painter(plain_browser.new_page())}
-    yield painters
-    for painter in painters.values():
-        painter.page.close()
-
-
-@pytest.fixture(params=["webgpu", "2d"])
-def painter(request: pytest.FixtureRequest, painters: dict[str, Painter], port: int) -> Iterator[Painter]:
-    opened = painters[request.param].open(port)
-    assert opened.backend[0] == request.param
-    yield opened
-    opened.check()
-
-
 def test_strokes_come_back_as_relation_and_pixels(painter: Painter) -> None:
     field = np.random.default_rng(9).uniform(0, 2, (BANDS, SHEETS)).astype(np.float32)
     painter.run("surface.setField(new Float32Array(a), [0.2, 1.9])", field.ravel().tolist())
