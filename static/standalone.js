@@ -262,6 +262,18 @@ class Curves {
   }
 }
 
+// the tools' keys, as on the workbench's own page
+function watchKeys({tools}) {
+  const layers = Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => tools.toggle(layer)]))
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.target.tagName === "TEXTAREA") return
+    const act = {...tools.keys, ...layers}[event.key.toLowerCase()]
+    if (!act) return
+    event.preventDefault()
+    act()
+  })
+}
+
 async function load(name) {
   const answer = await fetch(new URL(`../${name}`, HERE))
   if (!answer.ok) throw new Error(`${name} is not there (${answer.status}): copy the whole folder`)
@@ -287,6 +299,7 @@ async function start() {
   })
   run.draw()
   disk.open()
+  watchKeys(run)
   window.recorded = {run, disk, script} // for the console, and for tests that look inside
 }
 

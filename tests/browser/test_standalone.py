@@ -165,8 +165,13 @@ def test_painting_works_and_stays_in_the_page(page: Page) -> None:
     relation = page.evaluate("recorded.run.surface.relation().then((r) => [...r])")
     assert np.ravel(recording.replay()).tolist() == relation
     assert max(relation) > 0.5
-    page.locator("#paint-undo").click()
+    page.keyboard.press("u")
     expect(page.locator("#paint-state")).to_have_text("1 stroke, in this page only")
+    page.keyboard.press("e")
+    expect(page.locator("[data-mode=erase]")).to_have_attribute("aria-pressed", "true")
+    page.locator("#script-text").focus()
+    page.keyboard.type("b")  # a letter of a script, not a key of the page
+    expect(page.locator("[data-mode=erase]")).to_have_attribute("aria-pressed", "true")
 
 
 def test_the_disk_reads_what_is_painted_as_the_server_does(page: Page, folder: RunFolder) -> None:
