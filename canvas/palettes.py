@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAMES = ("blue-magenta", "turbo", "grayscale", "viridis")  # a palette's id is its place
 ALIASES = {"blue": "blue-magenta", "blue_magenta": "blue-magenta", "grey": "grayscale", "gray": "grayscale",
@@ -51,18 +54,35 @@ def palette_name(name: str) -> str:
 @cache
 def palette_table(name: str) -> NDArray[np.uint8]:
     """Colours of a palette, uint8 [256, 4], opaque, read-only."""
-    t = np.linspace(0, 1, 256)
+    import numpy as np  # the browser's half does without
+
+    return np.frombuffer(palette_bytes(name), np.uint8).reshape(256, 4)
+
+
+@cache
+def palette_bytes(name: str) -> bytes:
+    """The same 256 colours as 1,024 bytes, RGBA, without NumPy."""
     kind = palette_name(name)
-    if kind == "turbo":
-        rgb = np.stack([np.polynomial.Polynomial(c)(t) for c in TURBO], axis=1)
-    elif kind == "grayscale":
-        rgb = np.repeat(255 * t[:, None], 3, axis=1)
-    elif kind == "viridis":
-        rgb = np.frombuffer(bytes.fromhex(VIRIDIS), np.uint8).reshape(256, 3).astype(np.float64)
+    if kind == "viridis":
+        rgb = [bytes.fromhex(VIRIDIS[i : i + 6]) for i in range(0, len(VIRIDIS), 6)]
     else:
-        stops = np.linspace(0, 1, len(BLUE_MAGENTA))
-        rgb = np.stack([np.interp(t, stops, channel) for channel in zip(*BLUE_MAGENTA, strict=True)], axis=1)
-    table = np.full((256, 4), 255, np.uint8)
-    table[:, :3] = np.round(np.clip(rgb, 0, 255))
-    table.flags.writeable = False
-    return table
+        channels = _CHANNELS[kind]
+        rgb = [bytes(min(max(round(c(i / 255)), 0), 255) for c in channels) for i in range(256)]
+    return b"".join(colour + b"\xff" for colour in rgb)
+
+
+def _polynomial(powers: tuple[float, ...]) -> Callable[[float], float]:
+    return lambda t: sum(c * t**n for n, c in enumerate(powers))
+
+
+def _stops(values: tuple[int, ...]) -> Callable[[float], float]:
+    """Straight lines between evenly spaced values."""
+    def between(t: float) -> float:
+        i = min(int(t * (len(values) - 1)), len(values) - 2)
+        return values[i] + (t * (len(values) - 1) - i) * (values[i + 1] - values[i])
+
+    return between
+
+
+_CHANNELS = {"turbo": [_polynomial(p) for p in TURBO], "grayscale": [lambda t: 255 * t] * 3,
+             "blue-magenta": [_stops(c) for c in zip(*BLUE_MAGENTA, strict=True)]}

@@ -175,7 +175,7 @@ class Stroke:
         return Deposit(dabs, (), self._amount(dose))
 
     def _amount(self, dose: float) -> float:
-        return _float32(1 - (1 - self.strength) ** dose if self.erase else self.sign * self.strength)
+        return to_float32(1 - (1 - self.strength) ** dose if self.erase else self.sign * self.strength)
 
 
 @dataclass(frozen=True)
@@ -308,14 +308,15 @@ def _area_mean(layer: array[float], width: int, bands: int, sheets: int) -> list
         into = sums[row // along]
         for column in range(width):
             into[column // across] += layer[row * width + column]
-    return [[_float32(value / (across * along)) for value in row] for row in sums]
+    return [[to_float32(value / (across * along)) for value in row] for row in sums]
 
 
 def _length(x: float, y: float) -> float:
     return math.sqrt(x * x + y * y)  # math.hypot rounds otherwise than the page's square root
 
 
-def _float32(value: float) -> float:
+def to_float32(value: float) -> float:
+    """The float32 value next to a number."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 

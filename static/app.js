@@ -10,14 +10,15 @@ import {Paint} from "./paint.js"
 import {Projector} from "./projector.js"
 import {Bar, drawLegend, drawRoundtable, drawSample, drawZ, Hud} from "./live.js"
 import {Form, Runs} from "./runs.js"
+import {ScriptPane} from "./script.js"
 
 const FIGURES = ["loss", "atlas", "history", "comparison"]
 const PAGES = ["live", "projector", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
-  "1 – 4": "echo", "S": "save a checkpoint", "N": "new run", "L, J, W, R, D": "Live, Projector, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys", "arrows": "on the projector: a cell or frequency on; with Shift eight"}
+  "1 – 4": "echo", "K": "the script pane", "S": "save a checkpoint", "N": "new run", "L, J, W, R, D": "Live, Projector, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys", "arrows": "on the projector: a cell or frequency on; with Shift eight"}
 const PAINTING = {"V": "only look", "B, E": "brush, eraser", "I, Q, O": "line, stamp, lasso", "X": "amplify or attenuate", "[ ]": "size", "{ }": "hardness", ", .": "strength", "M, A": "mirror, snap to cells",
-  "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect, on either chart", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
+  "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect, on either chart", "8": "show the spectrum of what is painted", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
   "Shift+Enter": "put the brush down: arrows paint, Enter lifts it", "Esc": "give up what is begun", "on the disk": "arrows move the spot, Enter paints it"}
 
 export function start(link) {
@@ -34,6 +35,7 @@ class Page {
     this.hud = new Hud()
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
+    this.script = new ScriptPane($("script"), this.paint, {runtime: JSON.parse($("script").dataset.runtime), worker: new URL("workbench/static/script_worker.js", document.baseURI).href})
     this.disk = new Disk(this.channel)
     this.generate = new Generate(ask, this.disk)
     this.projector = new Projector(ask, this.atlas)
@@ -48,6 +50,7 @@ class Page {
     for (const [id, keys] of [["keys", KEYS], ["keys-painting", PAINTING]]) $(id).replaceChildren(...Object.entries(keys).flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)]))
     $("theme").addEventListener("click", () => this.theme())
     $("help").addEventListener("click", () => $("help-dialog").showModal())
+    $("script-toggle").addEventListener("click", () => this.toggleScript())
     $("snapshot").addEventListener("click", () => this.snapshot())
     $("twin").addEventListener("click", () => this.twin())
     $("doctor-again").addEventListener("click", () => drawDoctor(ask))
@@ -133,6 +136,7 @@ class Page {
   begin(facts) {
     this.facts = facts
     this.tables = Object.fromEntries(Object.entries(facts.columns).map(([name, columns]) => [name, new Table(columns)]))
+    this.script.stop()
     this.paint.begin(facts)
     this.atlas.begin(facts)
     this.disk.begin(facts)
@@ -182,6 +186,14 @@ class Page {
     const busy = this.status?.queue.some((i) => ["waiting", "preparing"].includes(i.state))
     for (const name of ["live", "projector"]) $(`${name}-empty`).replaceChildren(...(busy ? [el("b", {}, "Reading the text"), "The run starts in a moment."]
       : this.status ? [el("b", {}, "No run yet"), "Press N, choose a folder of texts, and watch a model learn from it."] : [el("b", {}, "Connecting")]))
+  }
+
+  toggleScript() {
+    const open = $("script").hidden
+    $("script").hidden = !open
+    $("script-toggle").setAttribute("aria-pressed", open)
+    if (open) this.script.text.focus()
+    else this.script.stop()
   }
 
   // --- drawing ---
@@ -282,13 +294,11 @@ class Page {
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
-      " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
+      " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), k: () => this.toggleScript(), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
       "?": () => $("help-dialog").showModal(), l: () => { location.hash = "#/live" }, w: () => { location.hash = "#/generate" }, r: () => { location.hash = "#/runs" }, d: () => { location.hash = "#/doctor" },
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
-      v: () => tools.pick("look"), b: () => tools.pick("brush"), i: () => tools.pick("line"), q: () => tools.pick("stamp"), o: () => tools.pick("lasso"), e: () => tools.eraser(),
-      x: () => tools.turn(tools.mode === "more" ? "less" : "more"), m: () => tools.flip("mirror"), a: () => tools.flip("snap"), u: () => tools.undo(), y: () => tools.redo(), c: () => tools.clear(),
-      "[": () => tools.nudge("size", -1), "]": () => tools.nudge("size", 1), "{": () => tools.nudge("hardness", -1), "}": () => tools.nudge("hardness", 1), ",": () => tools.nudge("strength", -1), ".": () => tools.nudge("strength", 1),
-      j: () => { location.hash = "#/projector" }, 8: () => tools.toggle("spectrum"),
+      ...tools.keys,
+      j: () => { location.hash = "#/projector" },
       ...Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => (this.place.page === "generate" ? this.disk : tools).toggle(layer)])), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),

@@ -151,6 +151,23 @@ export class Paint {
     this.drawGains()
   }
 
+  // --- what a script paints on ---
+
+  // why nothing can be painted now
+  get closed() { return !this.facts ? "There is no run to paint on yet." : this.alive ? "" : `This run is ${this.status}: painting needs a run at work.` }
+
+  get grid() { return this.atlas.size }
+
+  get busy() { return this.tools.path !== null }
+
+  // the surface, where the paint can be seen
+  ready() {
+    if (!this.shown) this.tools.choose(this.tools.inHand ? this.tools.tool : "brush")
+    return this.open()
+  }
+
+  painted(what) { this.tools.done(what) }
+
   // --- the layer goes out ---
 
   // the newest layer goes out, one in flight; it is kept here until the server has it on disk

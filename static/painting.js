@@ -11,7 +11,7 @@ export const MOST = 4096; // strokes one can go back, and that a recording holds
 export class Painting {
   #base; // the layer before the first step
   #shape;
-  #steps = []; // {number, stroke, layer, open, reading}
+  #steps = []; // {number, stroke, layer, open, reading}, or of a whole layer {number, strokes, layer}
   #undone = [];
   #count = 0;
 
@@ -32,7 +32,7 @@ export class Painting {
 
   /** The strokes, oldest first, but for an open one. */
   get strokes() {
-    return this.#steps.filter((step) => !step.open).map((step) => step.stroke);
+    return this.#steps.filter((step) => !step.open).flatMap((step) => step.strokes ?? [step.stroke]);
   }
 
   /** Whether the first strokes are kept no longer. */
@@ -64,6 +64,14 @@ export class Painting {
     this.#readBack(step, engine);
   }
 
+  /** A whole layer as one step, and the strokes that would leave it; `again` takes the place of such a step before it. */
+  replace(layer, strokes, again) {
+    if (again && this.#steps.at(-1)?.strokes) this.#steps.pop();
+    this.#steps.push({ number: this.#count++, strokes, layer });
+    this.#undone = [];
+    this.#thin();
+  }
+
   /** Forget the open stroke; what it left goes with `restore`. */
   drop() {
     this.#steps.pop();
@@ -72,7 +80,7 @@ export class Painting {
   /** Take the newest step back; false where there is none. */
   undo() {
     const step = this.#steps.pop();
-    if (step) this.#undone.push(Object.assign(step, { layer: null }));
+    if (step) this.#undone.push(step.strokes ? step : Object.assign(step, { layer: null }));
     return Boolean(step);
   }
 
@@ -111,7 +119,7 @@ export class Painting {
 
   #thin() {
     const steps = this.#steps;
-    for (const step of steps.slice(0, -EVERY)) if (step.number % EVERY) step.layer = null;
+    for (const step of steps.slice(0, -EVERY)) if (step.number % EVERY && !step.strokes) step.layer = null;
     if (steps.length <= MOST) return;
     const first = steps.findIndex((step) => step.layer);
     this.#base = steps[first].layer;

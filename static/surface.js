@@ -15,6 +15,7 @@ import { PlainEngine } from "./surface2d.js";
 import { GpuEngine } from "./surfacegpu.js";
 
 const LOSSES = 3; // within a minute: then the device is not worth another try
+const WHOLE = [[0, 0], [1, 1]], WIPE = { tool: "stamp", size: 1, strength: 1, erase: true };
 const MOST_STEPS = 4; // of the wave in one frame: with a deposit and the colours six dispatches
 const SLOW = 40; // ms of a frame from which the picture gets coarser
 const FAST = 12; // ms of a frame up to which it gets finer again
@@ -191,7 +192,16 @@ export class Surface extends EventTarget {
   /** Wipe the layer: one more stroke, that erases the whole chart. */
   clear() {
     this.cancel();
-    this.stroke([[0, 0], [1, 1]], { tool: "stamp", size: 1, strength: 1, erase: true });
+    this.stroke(WHOLE, WIPE);
+  }
+
+  /** Make the layer level in every cell of a relation, in one step; `again` takes the place of the one before. */
+  level(relation, again = false) {
+    const { bands, sheets } = this.shape;
+    this.cancel();
+    const wipe = { ...settings(WIPE), points: WHOLE.map(point) };
+    this.painting.replace(spread(relation, bands, sheets), [wipe, ...stamps(relation, bands, sheets)], again);
+    this.#restore();
   }
 
   /** The strokes that lead to the layer, as canvas.strokes.Recording reads them; a restored relation as stamps. */

@@ -45,6 +45,16 @@ export class Tools {
       sign: this.mode === "less" ? -1 : 1, erase: this.erasing, mirror: this.axis}
   }
 
+  // what keys do with the tools, wherever on the page they are pressed
+  get keys() {
+    return {
+      v: () => this.pick("look"), b: () => this.pick("brush"), i: () => this.pick("line"), q: () => this.pick("stamp"), o: () => this.pick("lasso"), e: () => this.eraser(),
+      x: () => this.turn(this.mode === "more" ? "less" : "more"), m: () => this.flip("mirror"), a: () => this.flip("snap"), u: () => this.undo(), y: () => this.redo(), c: () => this.clear(),
+      8: () => this.toggle("spectrum"),
+      "[": () => this.nudge("size", -1), "]": () => this.nudge("size", 1), "{": () => this.nudge("hardness", -1), "}": () => this.nudge("hardness", 1), ",": () => this.nudge("strength", -1), ".": () => this.nudge("strength", 1),
+    }
+  }
+
   // --- choosing ---
 
   choose(tool) {

@@ -33,6 +33,7 @@ from core.tuning import Tuner, cache_file
 from workbench.doctor import examine
 from workbench.painting import disk, read_disk, steer
 from workbench.shell import DEFAULT_RUNS, AsJson, Runs, err, kind, out, print_json
+from workbench.standalone import browser
 from workbench.study import compare, sweep
 from workbench.tables import choice_table, effect_table, evaluation_tables, launch_table, timing_table
 from workbench.wishes import read_hint, read_phases, read_wishes
@@ -286,6 +287,7 @@ def replay(
     raise typer.Exit({"equal": 0, "departs": 1, "not comparable": 3}[result.verdict])
 
 
+app.command()(browser)
 app.command()(compare)
 app.command()(sweep)
 

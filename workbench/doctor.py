@@ -12,9 +12,9 @@ from core import backends
 from core.errors import BackendError
 
 LIBRARIES = ("numpy", "scipy", "numba", "gudhi", "safetensors", "matplotlib", "panel", "bokeh", "wgpu", "distributed",
-             "cupy-cuda13x", "pyodide-build", "pytest")
+             "cupy-cuda13x", "pyodide-lock", "pytest")
 OPTIONAL = {name: f"pip install 'zspace-workbench[{extra}]'"
-            for name, extra in (("cupy-cuda13x", "cuda"), ("pyodide-build", "browser"), ("pytest", "test"))}
+            for name, extra in (("cupy-cuda13x", "cuda"), ("pyodide-lock", "browser"), ("pytest", "test"))}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 

@@ -23,6 +23,9 @@ from workbench.bucket import TokenBucket
 POLICY = ("default-src 'self'; script-src 'self' 'nonce-{nonce}' blob:; style-src 'self' 'unsafe-inline'; "
           "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob:; worker-src 'self' blob:; "
           "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'")
+# of the one file that runs users' scripts: WebAssembly compiles there and nowhere else
+SCRIPTS, SCRIPTS_POLICY = "/static/script_worker.js", ("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
+                                                       "connect-src 'self'")
 FRAMES_PER_SECOND, FRAME_BURST = 2000.0, 2000.0  # of a socket; a page sends a few dozen messages a second
 FRAMES_A_TURN = 8  # a message is five
 BREATH_SECONDS = 0.05
@@ -99,7 +102,8 @@ def _set_headers() -> None:
 
     def set_default_headers(self: RequestHandler) -> None:
         self.nonce = secrets.token_urlsafe(16)  # type: ignore[attr-defined]
-        self.set_header("Content-Security-Policy", POLICY.format(nonce=self.nonce))  # type: ignore[attr-defined]
+        policy = SCRIPTS_POLICY if self.request.path.endswith(SCRIPTS) else POLICY
+        self.set_header("Content-Security-Policy", policy.format(nonce=self.nonce))  # type: ignore[attr-defined]
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
 

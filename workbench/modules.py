@@ -33,14 +33,19 @@ def module(entry: str) -> str:
     entry : str
         Name of the file; what it imports from beside it comes along.
     """
-    sources: dict[str, str] = {}
+    return LOADER % (json.dumps(sources(entry)), IMPORT.replace("/", r"\/"), entry)
+
+
+def sources(entry: str) -> dict[str, str]:
+    """A file of ``static/`` and all that it imports from beside it, by name."""
+    found: dict[str, str] = {}
     wanted = [entry]
     while wanted:
         name = wanted.pop()
-        if name not in sources:
-            sources[name] = (STATIC / name).read_text(encoding="utf-8")
-            wanted += re.findall(IMPORT, sources[name])
-    return LOADER % (json.dumps(sources), IMPORT.replace("/", r"\/"), entry)
+        if name not in found:
+            found[name] = (STATIC / name).read_text(encoding="utf-8")
+            wanted += re.findall(IMPORT, found[name])
+    return found
 
 
 def kernels() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from bokeh.plotting import figure
 from workbench import charts, settings
 from workbench.controller import Controller
 from workbench.link import Link, attach
+from workbench.staging import staged
 
 HERE = Path(__file__).resolve().parent
 FIGURES: dict[str, Callable[[], figure]] = {
@@ -43,6 +45,7 @@ def build() -> Page:
     template = Page((HERE / "page.html").read_text(encoding="utf-8"))
     for name, draw in FIGURES.items():
         template.add_panel(name, pn.pane.Bokeh(draw(), sizing_mode="stretch_both"))
+    template.add_variable("runtime", json.dumps(staged()))  # of the script pane
     link = Link(controller())
     attach(link)
     template.add_panel("link", link)

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.opening import create_run
+from core.runs.store import RunFolder
 from core.runs.trainer import Trainer
 from tests.browser.conftest import Watched
+from tests.browser.test_standalone import Files
 from tests.serving import CHROMIUM_FLAGS, ROOT, Server, chromium, serving, wait_for
+from workbench.standalone import export
 
 OUT = ROOT / "build/screenshots"
 README = {"live-dark-1440": "live-dark.png", "live-light-1440": "live-light.png"}
@@ -74,6 +81,43 @@ def tools(page: Page, name: str) -> None:
         page.mouse.up()
 
 
+def script(page: Page, name: str) -> None:
+    """The script pane, at work and with a problem; what it painted is taken back."""
+    page.keyboard.press("k")
+    page.locator("#script-run").click()
+    expect(page.locator("#script-state")).to_contain_text("painting, t = 1", timeout=60_000)
+    take(page, f"script-{name}", whole=name.endswith("800"))
+    page.locator("#script-stop").click()
+    page.locator("#script-text").fill("print('from the left')\nfor i in range(4):\n"
+                                      "    canvas.line((i / 4, 0), (1 / i, 1))\n")
+    page.locator("#script-run").click()
+    expect(page.locator("#script-error")).to_contain_text("line 3", timeout=60_000)
+    take(page, f"script-problem-{name}")
+    page.locator("#paint-undo").click()
+    page.locator("#script-toggle").click()
+
+
+def standalone(browser: Browser, folder: RunFolder, root: Path) -> None:
+    """A recorded run as a page without a server, in every theme and width."""
+    export(folder, root)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(root))) as server:
+        threading.Thread(target=server.serve_forever).start()
+        for width in SIZES:
+            for theme in ("dark", "light"):
+                host = SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", port=server.server_port)
+                watched = Watched(browser, host, viewport={"width": width, "height": SIZES[width]})
+                watched.context.add_init_script(f"if (location.host) localStorage.setItem('theme', '{theme}')")
+                page = watched.open()
+                expect(page.locator("#disk-step")).not_to_be_empty()
+                page.locator("#script-run").click()
+                expect(page.locator("#script-state")).to_contain_text("painting, t = 1", timeout=60_000)
+                page.locator("#script-stop").click()
+                take(page, f"standalone-{theme}-{width}", whole=True)
+                watched.context.close()
+                watched.check()
+        server.shutdown()
+
+
 def projections(page: Page, name: str) -> None:
     """The Projector view of what is painted, and of what is measured."""
     page.keyboard.press("j")
@@ -105,6 +149,7 @@ def views(page: Page, name: str) -> None:
     """Every view of one visitor."""
     take(page, f"live-{name}", whole=name.endswith("800"))
     tools(page, name)
+    script(page, name)
     page.keyboard.press("v")
     page.locator("[data-kind=gradient]").click()
     page.locator("[data-echo='1']").click()
@@ -145,6 +190,7 @@ def main() -> None:
             send(past, "start")
             Trainer(past).run()
         browser = p.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        standalone(browser, past, Path(name) / "page")
         with serving(runs) as server:
             with visitor(browser, server, "dark", 1440) as page:
                 page.keyboard.press("n")

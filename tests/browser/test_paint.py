@@ -435,7 +435,7 @@ def test_the_spectrum_names_the_wave_that_was_painted(page: Page) -> None:
         surface.setRelation(values)""")
     expect(says).to_contain_text("strongest wave: 2 cycles along the phases, 0 up the bands", timeout=30_000)
     level = float(says.inner_text().split(",")[-1].split()[0].replace("\N{MINUS SIGN}", "-"))
-    # cells of 32 values are level: the wave of amplitude 1 has half of it to either side, less a cell's Dirichlet kernel
+    # cells of 32 values are level: of the wave's amplitude a half to either side, times a cell's Dirichlet kernel
     assert level == pytest.approx(20 * np.log10(0.5 * np.sin(np.pi / 4) / (32 * np.sin(np.pi / 128))), abs=0.51)
     page.keyboard.press("8")
     expect(page.locator("#paint-spectrum")).to_be_hidden()

@@ -13,7 +13,8 @@ from tests.kernels import reference
 from tests.kernels.painter import TABLES, Painter, painted, some_strokes
 
 LOUD = -60  # dB from which values are compared: below it lies float32's rounding
-PICTURE = """const bitmap = (await surface.spectrum()).picture, canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+PICTURE = """const bitmap = (await surface.spectrum()).picture;
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   const image = canvas.getContext("2d").getImageData(0, 0, bitmap.width, bitmap.height);
   return [bitmap.width, bitmap.height, text(new Uint8Array(image.data.buffer))];"""
