@@ -104,6 +104,7 @@ export class Painting {
   }
 
   #deposit(step, engine) {
+    if (step.strokes) return engine.setLayer(step.layer); // a whole layer
     for (const operation of deposits(step.stroke, this.#shape, !step.open)) engine.deposit(operation);
     if (!step.open) this.#readBack(step, engine);
   }

@@ -203,6 +203,25 @@ def test_what_is_done_again_while_the_device_is_replaced_is_there(open_painter: 
     assert close(painter.relation(), reference.area_mean(painted(strokes), BANDS, SHEETS))
 
 
+def test_a_level_layer_and_strokes_around_it_are_undone_and_redone(painter: Painter) -> None:
+    before, after = some_strokes()[:2]
+    relation = np.random.default_rng(13).uniform(-2, 2, (BANDS, SHEETS)).astype(np.float32)
+    forth, back, again = painter.run("""const states = [[], [], []];
+        const state = async (of) => of.push(text(await surface.relation()));
+        const steps = [() => surface.stroke(...a[0]), () => surface.level(new Float32Array(a[1])),
+                       () => surface.stroke(...a[2])];
+        for (const step of steps) { await state(states[0]); step(); }
+        await state(states[0]);
+        for (let i = 0; i < 3; i++) { await state(states[1]); surface.undo(); }
+        await state(states[1]);
+        for (let i = 0; i < 3; i++) { await state(states[2]); surface.redo(); }
+        await state(states[2]);
+        return states;""", [before, relation.ravel().tolist(), after])
+    assert forth == back[::-1] == again
+    assert len(set(forth)) == 4
+    assert close(np.frombuffer(b64decode(forth[2]), np.float32).reshape(BANDS, SHEETS), relation)
+
+
 def test_an_open_stroke_given_up_leaves_nothing(painter: Painter) -> None:
     painter.stroke([[0.3, 0.5]], size=0.1, strength=1)
     before = painter.run(LAYER)
