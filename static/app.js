@@ -36,7 +36,7 @@ class Page {
     this.atlas = new Atlas(ask)
     this.paint = this.atlas.paint = new Paint(this.channel, this.atlas)
     this.script = new ScriptPane($("script"), this.paint, {runtime: JSON.parse($("script").dataset.runtime), worker: new URL("workbench/static/script_worker.js", document.baseURI).href})
-    this.disk = new Disk(this.channel)
+    this.disk = new Disk(this.channel, new URL("workbench/static/kernels", document.baseURI).href)
     this.generate = new Generate(ask, this.disk)
     this.projector = new Projector(ask, this.atlas)
     this.runs = new Runs(ask)

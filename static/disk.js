@@ -1,12 +1,15 @@
 // The disk on Generate: the run's symbols where its model puts them, and paint under them as a desire.
 import {SIDE, extend, paint} from "./dabs.js"
-import {$, fixed, onRatio, toast, whole} from "./dom.js"
-import {signed, table} from "./palettes.js"
+import {PlainMap, openMap, seen, shownAt, viewFrom} from "./diskmap.js"
+import {$, css, fixed, onRatio, toast, whole} from "./dom.js"
+import {bytes, signed, table} from "./palettes.js"
 
 const PAUSE = 100 // ms between two paintings sent
 const MOST = 4096 // strokes one can go back
 const BLANK = {" ": "␣", "\n": "↵", "\t": "⇥"}
 const STEP = 1 / 16 // that an arrow key moves the cursor by, of the radius
+const FARTHEST = 0.98 // from the middle that one can look from
+const NEAR = 0.08 // of the disk as it is seen: what a pointer means
 
 export const glyph = (symbol) => BLANK[symbol] ?? (/^[\p{C}\p{Z}]$/u.test(symbol) ? `U+${symbol.codePointAt(0).toString(16).toUpperCase()}` : symbol)
 
@@ -16,10 +19,21 @@ function apart([ax, ay], [bx, by]) {
   return Math.acosh(1 + (2 * gap) / ((1 - ax * ax - ay * ay) * (1 - bx * bx - by * by)))
 }
 
+const BARE = new Float32Array(SIDE * SIDE)
+
+// a point of the unit disk, the nearest one to what lies outside
+function inside(spot) {
+  const far = Math.hypot(...spot)
+  return far < 1 ? spot : spot.map((v) => (v / far) * 0.999)
+}
+
 export class Disk {
-  constructor(channel) {
+  // kernels: URL of the folder with disk.wgsl
+  constructor(channel, kernels) {
     this.channel = channel
     this.canvas = $("disk")
+    this.map = new PlainMap("starting")
+    openMap(kernels).then((map) => this.use(map))
     this.tool = "want"
     this.cursor = [0, 0]
     this.layers = {measured: true, painted: true, effect: false}
@@ -28,19 +42,23 @@ export class Disk {
     for (const button of document.querySelectorAll("[data-disk-layer]")) button.addEventListener("click", () => this.toggle(button.dataset.diskLayer))
     $("disk-undo").addEventListener("click", () => this.undo())
     $("disk-clear").addEventListener("click", () => this.clear())
+    $("disk-middle").addEventListener("click", () => this.view([0, 0]))
     $("disk-renew").addEventListener("click", () => this.open(true))
     this.canvas.addEventListener("pointerdown", (event) => {
       if (event.button || !this.places.length) return
       this.canvas.setPointerCapture(event.pointerId)
-      this.down(this.point(event), event.timeStamp)
-      this.drawing = true
+      if (this.tool === "move") this.held = this.point(event)
+      else {
+        this.down(this.point(event), event.timeStamp)
+        this.drawing = true
+      }
     })
     this.canvas.addEventListener("pointermove", (event) => {
-      const to = this.point(event)
-      if (this.drawing) this.go(to, event.timeStamp)
-      else this.look(to)
+      if (this.held) this.view(viewFrom(this.held, inside(this.spot(event))))
+      else if (this.drawing) this.go(this.point(event), event.timeStamp)
+      else this.look(this.point(event))
     })
-    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => { this.drawing = false })
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => { this.drawing = false; this.held = null })
     this.canvas.addEventListener("keydown", (event) => this.key(event))
     this.canvas.addEventListener("blur", () => this.draw())
     new ResizeObserver(() => this.draw()).observe(this.canvas)
@@ -56,12 +74,28 @@ export class Disk {
     this.places = []
     this.scores = []
     this.run = null
+    this.held = null // the place that the pointer moves
+    this.focus = [0, 0] // what is seen in the middle
     $("disk-step").textContent = ""
     this.say("")
     this.draw()
   }
 
   get painted() { return this.places.length > 0 && this.painting.some((v) => v) }
+
+  // --- what draws it, and from where it is seen ---
+
+  use(map) {
+    this.map = map
+    map.lost.then(() => this.use(new PlainMap("the device was lost")))
+    this.draw()
+  }
+
+  view(focus) {
+    const far = Math.hypot(...focus)
+    this.focus = far > FARTHEST ? focus.map((v) => (v * FARTHEST) / far) : focus
+    this.draw()
+  }
 
   // --- the run ---
 
@@ -157,16 +191,22 @@ export class Disk {
 
   // --- looking ---
 
-  point(event) {
+  // where a pointer is, and which place of the disk is seen there
+  spot(event) {
     const box = this.canvas.getBoundingClientRect()
     return [(2 * (event.clientX - box.left)) / box.width - 1, 1 - (2 * (event.clientY - box.top)) / box.height]
   }
 
-  look([x, y]) {
-    const far = this.places.map(([px, py]) => Math.hypot(px - x, py - y))
+  point(event) {
+    const spot = this.spot(event)
+    return this.focus.some(Boolean) ? seen(inside(spot), this.focus) : spot
+  }
+
+  look(place) {
+    const spot = shownAt(place, this.focus), far = this.places.map((p) => Math.hypot(...shownAt(p, this.focus).map((v, k) => v - spot[k])))
     const i = far.indexOf(Math.min(...far))
-    if (i < 0 || far[i] > 0.08) return
-    const near = this.places.map((place, k) => [apart(place, this.places[i]), k]).filter(([, k]) => k !== i).sort((a, b) => a[0] - b[0]).slice(0, 4)
+    if (i < 0 || far[i] > NEAR) return
+    const near = this.places.map((p, k) => [apart(p, this.places[i]), k]).filter(([, k]) => k !== i).sort((a, b) => a[0] - b[0]).slice(0, 4)
     this.say(`${glyph(this.symbols[i])}, near ${near.map(([, k]) => glyph(this.symbols[k])).join(" ")}${this.scores[i] ? `, score ${fixed(this.scores[i], 2)}` : ""}`)
   }
 
@@ -177,7 +217,9 @@ export class Disk {
       this.cursor = this.cursor.map((v, k) => Math.min(Math.max(v + move[k] * STEP * (event.shiftKey ? 4 : 1), -1), 1))
       this.look(this.cursor)
       this.draw()
-    } else if (event.key === "Enter" || event.key === " ") {
+    } else if (event.key === "Home" || event.key === "End") {
+      this.view(event.key === "Home" ? [0, 0] : this.cursor)
+    } else if (this.tool !== "move" && (event.key === "Enter" || event.key === " ")) {
       this.down(this.cursor, event.timeStamp)
     } else return
     event.preventDefault()
@@ -192,28 +234,28 @@ export class Disk {
     if (!size) return
     if (this.canvas.width !== size) this.canvas.width = this.canvas.height = size
     const context = this.canvas.getContext("2d"), half = size / 2
+    const on = (place) => shownAt(place, this.focus).map((v, k) => half * (k ? 1 - v : 1 + v))
     const style = getComputedStyle(document.documentElement)
     context.clearRect(0, 0, size, size)
-    context.save()
+    context.drawImage(this.map.draw({painting: this.layers.painted ? this.painting : BARE, colours: table(signed()), focus: this.focus, pixels: size,
+      background: bytes(css("--card")), ink: bytes(css("--quiet"))}), 0, 0)
     context.beginPath()
     context.arc(half, half, half - scale, 0, 2 * Math.PI)
-    context.clip()
-    if (this.layers.painted) context.drawImage(this.picture(), 0, 0, size, size)
-    context.restore()
     context.lineWidth = scale
     context.strokeStyle = style.getPropertyValue("--line")
     context.stroke()
-    if (this.layers.effect) this.rings(context, half, scale, style)
+    if (this.layers.effect) this.rings(context, on, scale, style)
     context.fillStyle = style.getPropertyValue("--ink")
     context.font = `${13 * scale}px ${style.getPropertyValue("--mono")}`
     context.textAlign = "center"
     context.textBaseline = "middle"
-    if (this.layers.measured) this.places.forEach(([x, y], i) => context.fillText(glyph(this.symbols[i]), half * (1 + x), half * (1 - y)))
+    if (this.layers.measured) this.places.forEach((place, i) => context.fillText(glyph(this.symbols[i]), ...on(place)))
     if (document.activeElement === this.canvas && this.canvas.matches(":focus-visible")) {
       context.strokeStyle = style.getPropertyValue("--accent")
       context.lineWidth = 2 * scale
       context.beginPath()
-      context.arc(half * (1 + this.cursor[0]), half * (1 - this.cursor[1]), Number($("disk-size").value) * half, 0, 2 * Math.PI)
+      const radius = Number($("disk-size").value)
+      for (let k = 0; k <= 64; k++) context.lineTo(...on(this.cursor.map((v, i) => v + radius * [Math.cos, Math.sin][i]((k * Math.PI) / 32))))
       context.stroke()
     }
   }
@@ -226,8 +268,8 @@ export class Disk {
   }
 
   // the score that the server read at each character, a ring as large as its strength
-  rings(context, half, scale, style) {
-    this.places.forEach(([x, y], i) => {
+  rings(context, on, scale, style) {
+    this.places.forEach((place, i) => {
       const score = this.scores[i] ?? 0
       if (Math.abs(score) < 0.05) return
       context.setLineDash(score > 0 ? [] : [4 * scale, 3 * scale])
@@ -235,24 +277,10 @@ export class Disk {
         context.strokeStyle = style.getPropertyValue(colour)
         context.lineWidth = width * scale
         context.beginPath()
-        context.arc(half * (1 + x), half * (1 - y), (6 + 8 * Math.sqrt(Math.abs(score))) * scale, 0, 2 * Math.PI)
+        context.arc(...on(place), (6 + 8 * Math.sqrt(Math.abs(score))) * scale, 0, 2 * Math.PI)
         context.stroke()
       }
     })
     context.setLineDash([])
-  }
-
-  // the painting in signed colours, clear where there is none
-  picture() {
-    const picture = new ImageData(SIDE, SIDE), colours = table(signed())
-    this.painting.forEach((v, i) => {
-      const at = 4 * Math.round((v + 1) * 127.5)
-      picture.data.set(colours.subarray(at, at + 3), 4 * i)
-      picture.data[4 * i + 3] = Math.min(176, Math.abs(v) * 224) // letters stay legible
-    })
-    const layer = document.createElement("canvas")
-    layer.width = layer.height = SIDE
-    layer.getContext("2d").putImageData(picture, 0, 0)
-    return layer
   }
 }

@@ -113,7 +113,7 @@ export class Generate {
         if (last && last.wanted === wanted) last.text += character
         else pieces.push({wanted, text: character})
       }
-      $(`text-${arm}`).replaceChildren(el("span", {class: "quiet"}, this.prompt), ...pieces.map(({wanted, text}) => (wanted ? el("mark", {}, text) : document.createTextNode(text))))
+      $(`text-${arm}`).replaceChildren(...(this.prompt ? [el("span", {class: "quiet"}, this.prompt)] : []), ...pieces.map(({wanted, text}) => (wanted ? el("mark", {}, text) : document.createTextNode(text))))
     }
   }
 }

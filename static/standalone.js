@@ -290,7 +290,7 @@ async function start() {
   tips()
   const {files} = await (await load("run.json")).json()
   const run = new Recorded(await Promise.all(files.map(async (name) => (await load(name)).arrayBuffer())))
-  const disk = new Disk(new Answers(run.facts.disk))
+  const disk = new Disk(new Answers(run.facts.disk), `${HERE}kernels`)
   disk.facts = run.facts
   const worker = URL.createObjectURL(new Blob([`import ${JSON.stringify(`${HERE}script_worker.js`)}`], {type: "text/javascript"})) // a blob has this page's content security policy, on any host
   const script = new ScriptPane($("script"), run, {runtime: JSON.parse($("script").dataset.runtime), worker})

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-CANVAS = ("colour", "deposit", "fft", "power", "reduce", "wave")  # what the page runs too
+CANVAS = ("colour", "deposit", "disk", "fft", "power", "reduce", "wave")  # what the page runs too
 NAMES = tuple(sorted(path.name.removesuffix(".wgsl") for path in files(__package__).iterdir()
                      if path.name.endswith(".wgsl")))
 

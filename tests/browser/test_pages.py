@@ -216,6 +216,24 @@ def test_what_is_painted_on_the_disk_is_wanted(page: Page, past: list[RunFolder]
     assert records(newest)[1]["d"] == scored.tolist()
     page.locator("#disk-clear").click()
     expect(page.locator("#disk-text")).to_contain_text("Nothing is painted under a character")
+    page.locator("[data-disk=move]").click()
+    page.mouse.move(box["x"] + (1 + x) / 2 * box["width"], box["y"] + (1 - y) / 2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    np.testing.assert_allclose(page.evaluate("workbench.disk.focus"), (x, y), atol=0.01)  # t lies in the middle now
+    assert not page.evaluate("workbench.disk.painted")
+    page.locator("[data-disk=want]").click()
+    page.locator("#disk-size").fill("0.1")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#disk-text")).to_contain_text("t +0.")
+    canvas.focus()
+    page.keyboard.press("Home")
+    assert page.evaluate("workbench.disk.focus") == [0, 0]
+    page.keyboard.press("End")
+    assert page.evaluate("workbench.disk.focus") == page.evaluate("workbench.disk.cursor")
+    page.locator("#disk-middle").click()
+    page.locator("#disk-clear").click()
 
 
 def test_two_runs_are_compared(page: Page, past: list[RunFolder]) -> None:

@@ -495,7 +495,8 @@ def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> No
     page.wait_for_timeout(500)  # the chart makes room
     click(page, 0, 1)
     expect(page.locator("#paint-spectrum-says")).to_contain_text("strongest wave", timeout=30_000)
-    generation = page.evaluate("workbench.paint.surface.generation")
+    wait_for(lambda: not page.evaluate("workbench.paint.surface.moving || workbench.paint.spectral.drawing"), 60)
+    generation = page.evaluate("workbench.paint.surface.generation")  # SwiftShader would not survive it while it works
     page.evaluate("void workbench.paint.surface.device.destroy()")
     wait_for(lambda: page.evaluate("workbench.paint.surface.generation") > generation, 20)
     healed = page.evaluate("workbench.paint.surface.relation().then(r => [...r])")

@@ -39,7 +39,7 @@ class Case:
 
     @property
     def allowed(self) -> float:
-        return 1.0 if self.launch.kernel == "colour" else TOLERANCE
+        return 1.0 if self.launch.kernel in ("colour", "disk") else TOLERANCE
 
     def passes(self, results: list[A]) -> bool:
         return self.error(results) <= self.allowed  # NaN does not pass
@@ -128,6 +128,22 @@ def colour_cases() -> Iterator[Case]:
                    (reference.colour(layer, field, tables, 0.1, 1.2, columns, rows),))
 
 
+def disk_cases() -> Iterator[Case]:
+    rng = np.random.default_rng(8)
+    for side, pixels, focus, ring in ((1, 1, 0j, 1.0), (7, 13, 0.3 + 0.2j, 0.7), (33, 64, 0j, 1.0),
+                                      (128, 129, -0.6 + 0.7j, 1.0), (128, 301, 0.1 - 0.9j, 1.3)):
+        painting = rng.uniform(-1, 1, (side, side)).astype(np.float32)
+        painting[rng.random(painting.shape) < 0.2] = 0
+        colours, stride = some_tables(rng)[0], -(-pixels // 64) * 64
+        background, ink = (np.append(rng.integers(0, 256, 3), 0).astype(np.uint8) for _ in range(2))
+        data = uniforms(side, pixels, stride, *(int(c.view(np.uint32)[0]) for c in (background, ink)),
+                        focus.real, focus.imag, ring)
+        buffers = packed(painting), colours.view(np.uint32).ravel(), np.zeros(stride * pixels, np.uint32)
+        launch = Launch("disk", data, buffers, (blocks(stride), pixels), (3,))
+        yield Case(f"{side} from {focus} in {pixels}", launch,
+                   (reference.disk(painting, colours, background[:3], ink[:3], focus, ring, pixels),))
+
+
 def fft_cases() -> Iterator[Case]:
     """A picture's rows, real, and then its columns, pairs: as `static/spectrumgpu.js` has them transformed."""
     rng = np.random.default_rng(6)
@@ -175,8 +191,8 @@ def by_fours(n: int) -> list[int]:
 
 
 MAKERS: dict[str, Callable[[], Iterator[Case]]] = {
-    "colour": colour_cases, "deposit": deposit_cases, "fft": fft_cases, "power": power_cases, "reduce": reduce_cases,
-    "wave": wave_cases}
+    "colour": colour_cases, "deposit": deposit_cases, "disk": disk_cases, "fft": fft_cases, "power": power_cases,
+    "reduce": reduce_cases, "wave": wave_cases}
 
 MUTATIONS = (  # kernel, what is broken, text, replacement
     ("deposit", "flipped sign, paint", "values[k] + event.amount", "values[k] - event.amount"),
@@ -212,6 +228,15 @@ MUTATIONS = (  # kernel, what is broken, text, replacement
     ("colour", "half a cell aside", "+ picture.rows;", "+ 2u * picture.rows;"),
     ("colour", "no clamp", "clamp((value - low) / (high - low), 0.0, 1.0)", "abs((value - low) / (high - low))"),
     ("colour", "not upside down", "picture.rows - 1u - id.y", "id.y"),
+    ("disk", "flipped sign, what is painted", "look_up(value)", "look_up(-value)"),
+    ("disk", "flipped sign, the view", "a.x * w.y - a.y * w.x", "a.y * w.x - a.x * w.y"),
+    ("disk", "off by one, column", "2 * i32(column) + 1", "2 * i32(column) + 3"),
+    ("disk", "off by one, row", "n - 1 - 2 * i32(row)", "n - 3 - 2 * i32(row)"),
+    ("disk", "off by one, the last cell", "i32(view.side) - 1", "i32(view.side) - 2"),
+    ("disk", "off by one, table", "index + 1u", "index + 2u"),
+    ("disk", "half a cell aside", "f32(view.side) - 0.5", "f32(view.side)"),
+    ("disk", "rings at Euclidean distances", "2.0 * atanh(far)", "2.0 * far"),
+    ("disk", "a ring in the middle", ", 1.0, RINGS)", ", 0.0, RINGS)"),
     ("fft", "flipped sign, product", "a.x * b.x - a.y * b.y", "a.x * b.x + a.y * b.y"),
     ("fft", "flipped sign, quarter turn", "b.y - d.y, d.x - b.x", "d.y - b.y, b.x - d.x"),
     ("fft", "off by one, radix", "p < radix", "p + 1u < radix"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 A = NDArray[Any]
 
@@ -113,3 +114,21 @@ def paint(layer: A, points: list[list[float]], size: float, strength: float, sig
             stamps = np.concatenate([stamps, np.array([2 * mirror * width, 0, 0, 0]) + stamps * [-1, 1, 1, 1]])
         layer = deposit(layer, stamps, 1 - (1 - strength) ** dose if erase else sign * strength, erase, hardness)
     return layer
+
+
+def disk(painting: A, colours: A, background: A, ink: A, focus: complex, ring: float, pixels: int) -> A:
+    """The Poincare disk from a point of view [pixels, pixels, 4], in 0..255; clear outside."""
+    side = len(painting)
+    across = (2 * np.arange(pixels) + 1 - pixels) / pixels
+    w = across[None, :] - 1j * across[:, None]
+    within = np.abs(w) < 1
+    w = np.where(within, w, 0)
+    z = (w + focus) / (1 + np.conj(focus) * w)
+    cells = np.stack([(1 - z.imag) / 2, (1 + z.real) / 2]) * side - 0.5
+    value = map_coordinates(painting.astype(np.float64), cells, order=1, mode="nearest")
+    cover = np.minimum(np.abs(value) * 0.88, 0.69)[..., None]
+    colour = background + (look_up(colours, (value + 1) / 2)[..., :3] - background) * cover
+    nearest = np.clip(np.round(2 * np.arctanh(np.abs(w)) / ring), 1, 5)
+    away = np.abs(np.abs(w) - np.tanh(nearest * ring / 2)) * pixels / 2
+    colour = colour + (ink - colour) * (0.3 * np.clip(1 - away, 0, 1))[..., None]
+    return np.where(within[..., None], np.concatenate([colour, np.full_like(value, 255)[..., None]], -1), 0)
