@@ -42,7 +42,7 @@ test: lint static/pyodide/runtime.json
 
 # what takes minutes: more kills of a training process, broken kernels in Chromium and on the CPU as well
 long: .venv/.tested static/pyodide/runtime.json
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -m long --timeout 3600
 
 # the README's pictures and those of every view, light and dark, wide and narrow, from a run over corpus/
 screenshots: .venv/.tested static/pyodide/runtime.json

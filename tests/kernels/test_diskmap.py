@@ -13,10 +13,10 @@ from tests.kernels import reference
 from tests.kernels.painter import TABLES, Painter
 
 BACKGROUND, INK = (22, 26, 33), (147, 155, 167)
-DRAW = """const {openMap, PlainMap} = await import("/diskmap.js");
+DRAW = """const {openMap} = await import("/diskmap.js");
   const map = await openMap("/kernels"), {pixels} = a;
-  const drawn = map.draw({painting: new Float32Array(a.painting), colours: new Uint8Array(a.colours), focus: a.focus, pixels,
-    background: a.background, ink: a.ink});
+  const drawn = map.draw({pixels, painting: new Float32Array(a.painting), colours: new Uint8Array(a.colours),
+    focus: a.focus, background: a.background, ink: a.ink});
   const canvas = new OffscreenCanvas(pixels, pixels), context = canvas.getContext("2d");
   context.drawImage(drawn, 0, 0);
   const image = context.getImageData(0, 0, pixels, pixels);
