@@ -50,7 +50,7 @@ class Recorded {
     this.kind = "state"
     this.echo = 0
     this.at = Math.max(this.looks.state.length - 1, 0)
-    this.chart = new Chart("Atlas: arrow keys move over its cells, Enter uses the tool in hand there", {onCell: () => this.moved()})
+    this.chart = new Chart("Atlas: arrow keys move over its cells, Enter uses the tool in hand there", {onCell: () => this.read(), onKey: () => this.tools.moved(), open: () => this.tools.path !== null})
     Object.assign(this.chart.canvas, {id: "paint"})
     Object.assign(this.chart.face, {id: "fig-atlas"})
     this.marks = svg("svg", {id: "paint-over", preserveAspectRatio: "none", "aria-hidden": "true"})
@@ -58,7 +58,6 @@ class Recorded {
     $("chart").append(this.chart.root)
     this.chart.begin(this.facts.frame)
     this.marks.setAttribute("viewBox", `0 0 ${this.size.sheets} ${this.size.bands}`)
-    this.spot = this.middle()
     this.tools = new Tools(this, this)
     this.surface = new Surface(this.chart.canvas, {kernels: `${HERE}kernels`, ...this.grid, tables: tables(css("--paper"), css("--accent"))})
     this.surface.addEventListener("backend", () => { $("paint-backend").textContent = this.surface.backend === "webgpu" ? "WebGPU" : `2-D: ${this.surface.reason}` })
@@ -108,26 +107,11 @@ class Recorded {
   get bandNames() { return this.chart.bandNames }
   get look() { return this.looks[this.kind][Math.min(this.at, this.looks[this.kind].length - 1)] }
 
-  cell(x, y) {
-    const {bands, sheets} = this.size
-    return {band: Math.min(Math.max(Math.floor(y * bands), 0), bands - 1), sheet: ((Math.floor(x * sheets) % sheets) + sheets) % sheets}
-  }
+  get spot() { return this.chart.spot }
 
-  middle() {
-    const {band, sheet} = this.chart.cell
-    return [(sheet + 0.5) / this.size.sheets, (band + 0.5) / this.size.bands]
-  }
+  cell(x, y) { return this.chart.cell(x, y) }
 
-  point(x, y) { this.spot = [x, y] }
-
-  // the chart's cell is another: by keys the spot goes along, the pointer has its own
-  moved() {
-    if (!this.tools.over) {
-      this.spot = this.middle()
-      this.tools.moved()
-    }
-    this.read()
-  }
+  point(x, y) { this.chart.point(x, y) }
 
   go(index) {
     this.at = Math.min(Math.max(index, 0), Math.max(this.looks.state.length - 1, 0))
@@ -220,7 +204,7 @@ class Recorded {
   read() {
     const look = this.look
     if (!look) return
-    const {band, sheet} = this.chart.cell, h = look.homology, label = h?.labels[band][sheet]
+    const {band, sheet} = this.chart.cursor, h = look.homology, label = h?.labels[band][sheet]
     $("readout").replaceChildren(...pairs(["band", this.bandNames[band]], ["phase", this.chart.phase(sheet)], ["echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`],
       ["density", short(value(look.rho, this.size, band, sheet, this.echo))],
       ...(h ? [["component", label ? `${label} of ${h.b0}` : "below the mean"], ["pieces", String(h.b0)], ["loops", String(h.b1)]] : [])))
