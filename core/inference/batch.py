@@ -7,7 +7,7 @@ and in its own type, and so are the values that come with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,6 @@ from core.inference.projection import SMOOTHING, checked_smoothing
 from core.inference.rows import Rows, blend_rows, checked_rows, functions_of
 
 Values = ArrayLike | Array
-BLOCK = 1 << 14  # values of the host decoded at a time: what is computed on the way then stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +101,7 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     n = x.shape[1]
     if not 1 <= n <= LONGEST or not x.shape[0]:
         raise ValueError(f"the latents have shape {tuple(x.shape)}: give at least one, of 1 to {LONGEST} values")
-    alpha, many = checked_alpha(alpha), max(BLOCK // n, 1)
-    if isinstance(x, Array) or len(x) <= many:
-        return _decode(x, alpha)
-    return _joined([_decode(x[i : i + many], alpha) for i in range(0, len(x), many)])
-
-
-def _decode(x: Rows, alpha: float) -> ZSpaceDecodedMany:
-    n, xp = x.shape[1], functions_of(x)
+    xp, alpha = functions_of(x), checked_alpha(alpha)
     padded = xp.columns(x)  # [D + 2, N]: short rows would be sums of few values each, one call after another
     z = padded[1:-1]
     energy, none = xp.sum_squares(z), xp.put(np.zeros(x.shape[0]), x)
@@ -135,15 +127,6 @@ def _decode(x: Rows, alpha: float) -> ZSpaceDecodedMany:
     return ZSpaceDecodedMany(
         z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy,
         total, xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
-
-
-def _joined(parts: Sequence[ZSpaceDecodedMany]) -> ZSpaceDecodedMany:
-    """Blocks of latents after one another."""
-    first = parts[0]
-    metrics = {name: np.concatenate([p.metrics[name] for p in parts]) for name in first.metrics}
-    rows = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(first)
-            if f.name not in ("metrics", "gradient_basis", "spectral_bins")}
-    return replace(first, metrics=metrics, **rows)
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,9 @@ def plain(browser: Browser, server: Server, folder: Path) -> Iterator[tuple[Watc
 def page(plain: tuple[Watched, Page]) -> Iterator[Page]:
     """Without WebGPU, so that layers come out to the bit as Python has them; nothing painted, nothing written."""
     watched, page = plain
+    if not page.locator("#script-text").is_visible():  # a test before ended with the pane closed
+        page.locator("#fig-atlas").focus()
+        page.keyboard.press("k")
     page.locator("#script-text").fill("")
     page.locator("#fig-atlas").focus()
     blank(page)
