@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
-from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving
+from core.runs.work import WorkQueue
+from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving, wait_for
 
 expect.set_options(timeout=20_000)  # on a machine that has other work, too
 
@@ -95,3 +96,12 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / place).mkdir()
         (root / place / "a.txt").write_text("the tide turns under a grey moon and nobody counts the waves\n" * 60)
     return root
+
+
+def long_run(server: Server, texts: Path) -> Path:
+    """Folder of a run at work that outlasts the tests."""
+    queue = WorkQueue(server.runs)
+    number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000,
+                        "evaluate_every": 20})
+    queue.ensure_worker()
+    return server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number))

@@ -380,7 +380,7 @@ def test_keys_are_explained_and_do_nothing_while_a_dialog_is_open(page: Page) ->
 def test_nothing_is_wider_than_the_window(page: Page) -> None:
     for width in (2560, 1440, 1180, 800):  # narrower each time: a figure that stays behind shows
         page.set_viewport_size({"width": width, "height": 900})
-        for place in ("live", "generate", "runs", "doctor"):
+        for place in ("live", "projector", "generate", "runs", "doctor"):
             turn(page, f"#/{place}")
             page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
             wait_for(lambda: page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth"), 5)

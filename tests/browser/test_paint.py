@@ -17,8 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from canvas.strokes import Recording
-from core.runs.work import WorkQueue
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, long_run
 from tests.kernels.conftest import WEBGPU
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, folded, records, serving, wait_for
 
@@ -34,11 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, texts: Path) -> Iterator[Se
 @pytest.fixture(scope="module")
 def folder(server: Server, texts: Path) -> Path:
     """Of a long run at work."""
-    queue = WorkQueue(server.runs)
-    number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000,
-                        "evaluate_every": 20})
-    queue.ensure_worker()
-    return server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number))
+    return long_run(server, texts)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from core.runs.work import WorkQueue
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, long_run
 from tests.browser.test_paint import (
     BANDS,
     SHEETS,
@@ -37,18 +36,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, texts: Path) -> Iterator[Se
         yield server
 
 
-def start(server: Server, texts: Path) -> Path:
-    """Folder of a long run at work."""
-    queue = WorkQueue(server.runs)
-    number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000,
-                        "evaluate_every": 20})
-    queue.ensure_worker()
-    return server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number))
-
-
 @pytest.fixture(scope="module")
 def folder(server: Server, texts: Path) -> Path:
-    return start(server, texts)
+    return long_run(server, texts)
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +259,7 @@ def test_an_insecure_origin_says_so_and_paints(playwright: Playwright, tmp_path:
         *CHROMIUM_FLAGS, "--headless=new", *WEBGPU, "--host-resolver-rules=MAP canvas.test 127.0.0.1"])
     with serving(tmp_path / "runs", "--basic-auth", "sesame", "--cookie-secret", "for a test only, long enough",
                  "--allow-websocket-origin", f"canvas.test:{port}", texts=texts, port=port) as server:
-        folder = start(server, texts)
+        folder = long_run(server, texts)
         page = browser.new_page()
         said: list[str] = []
         page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
