@@ -143,6 +143,7 @@ export class Paint {
   dress() {
     this.surface?.setTables(colours(this.tools.layers))
     this.spectral.show(Boolean(this.shown && this.tools.layers.spectrum))
+    this.spectral.draw()
     this.feed()
   }
 

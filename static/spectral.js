@@ -19,6 +19,7 @@ export class Spectral {
   }
 
   show(shown) {
+    if ($("paint-spectrum").hidden === !shown) return
     $("paint-spectrum").hidden = !shown
     this.draw()
   }

@@ -142,6 +142,7 @@ class Recorded {
 
   dress() {
     this.spectral.show(this.tools.layers.spectrum)
+    this.spectral.draw()
     this.draw()
   }
 
@@ -284,7 +285,7 @@ async function start() {
     const root = document.documentElement
     root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light"
     localStorage.setItem("theme", root.dataset.theme)
-    run.draw()
+    run.dress()
     disk.draw()
   })
   run.draw()

@@ -31,7 +31,9 @@ class ZSpaceDecodedMany:
 
     Attributes
     ----------
-    z_state, gradient : array [N, D]
+    z_state : array [N, D]
+        As given, without a copy where it was float64.
+    gradient : array [N, D]
     metrics : mapping of str to array [N]
     gradient_basis : str
     barycentric : array [N, 3]
@@ -102,31 +104,22 @@ def decode_many(z_states: Values, *, alpha: float = ALPHA) -> ZSpaceDecodedMany:
     if not 1 <= n <= LONGEST or not x.shape[0]:
         raise ValueError(f"the latents have shape {tuple(x.shape)}: give at least one, of 1 to {LONGEST} values")
     xp, alpha = functions_of(x), checked_alpha(alpha)
-    padded = xp.columns(x)  # [D + 2, N]: short rows would be sums of few values each, one call after another
-    z = padded[1:-1]
-    energy, none = xp.sum_squares(z), xp.put(np.zeros(x.shape[0]), x)
-    motion = bend = none
-    first = z[1:] - z[:-1]
-    if n > 2:
-        bend = xp.sum_sizes(first[1:] - first[:-1]) * (1 / (n - 2))
-    if n > 1:
-        motion = xp.sum_sizes(first) * (1 / (n - 1))
-    sums = xp.put(_weights(n, alpha), x) @ xp.power(x)
-    total, high, moment, lifted = (sums[i] for i in range(4))
+    whole, energy, motion, bend, gradient = xp.walk(x)
+    none = xp.put(np.zeros(x.shape[0]), x)
+    motion, bend = motion * (1 / max(n - 1, 1)), bend * (1 / max(n - 2, 1))
+    total, high, moment, lifted = xp.spectral_sums(x, xp.put(_weights(n, alpha), x))
     tiny = xp.put(np.finfo(x.dtype).tiny, x)  # under the sums of zeros, which are all 0
-    whole, held = xp.maximum(total, tiny), xp.maximum(energy, tiny)
+    some, held = xp.maximum(total, tiny), xp.maximum(energy, tiny)
     ratio = lifted / held
     metrics = {
         "speed": xp.tanh(motion + xp.sqrt(energy) * (1 / (4 * n))),
-        "memory": xp.tanh(z.sum(axis=0) * (1 / n) + energy * (1 / (4 * n))),
+        "memory": xp.tanh(whole * (1 / n) + energy * (1 / (4 * n))),
         "stability": xp.tanh((1.0 / (bend + 1.0) + 1.0 / (motion + 1.0)) * 1.5 - 1.0),
-        "frac": xp.tanh(ratio), "drs": xp.tanh((high * 2.0 - total) / whole) if n > 1 else none,
+        "frac": xp.tanh(ratio), "drs": xp.tanh((high * 2.0 - total) / some) if n > 1 else none,
     }
-    rise = padded[2:] - padded[:-2]  # twice the gradient
-    gradient = xp.over(rise, xp.maximum(xp.largest_size(rise), xp.put(2.0, x)))
     return ZSpaceDecodedMany(
-        z.transpose(), metrics, gradient.transpose(), LATENT_BASIS, _barycentric(metrics, True).transpose(), energy,
-        total, xp.absolute(total - energy) / held, lifted, ratio, moment / whole, n // 2 + 1)
+        x, metrics, gradient, LATENT_BASIS, _barycentric(metrics, True).transpose(), energy, total,
+        xp.absolute(total - energy) / held, lifted, ratio, moment / some, n // 2 + 1)
 
 
 @lru_cache(maxsize=64)

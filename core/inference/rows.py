@@ -16,15 +16,29 @@ from core.array import Array, apply, asarray
 
 Rows = Any  # NDArray[np.float64] or Array: formulas use what both have
 TINY = 16  # values up to which a product of matrices beats an FFT, a thousand latents at a time
+BLOCK = 256  # latents whose spectra are held at a time: memory that is asked for anew costs more than a call
 SAME = 1e-12  # relative: what rounding may add to half of the weight; 1e-6 in float32
 
 
-def _power(x: Rows) -> Rows:
-    """Squares of real and imaginary parts of the spectrum in turn, [2 (D // 2 + 1), N], of x [N, D]."""
-    import scipy.fft  # which keeps `import core` short
+def _walk(x: Rows) -> Sequence[Rows]:
+    from core.inference.walk import walk  # whose compiler would make `import core` long
 
-    parts = x @ _fourier(x.shape[1]) if x.shape[1] <= TINY else scipy.fft.rfft(x).view(np.float64)
-    return np.square(parts, out=parts).T
+    return walk(x)
+
+
+def _spectral_sums(x: Rows, weights: Rows) -> Sequence[Rows]:
+    """Weighted sums of the squares of real and imaginary parts of the spectrum in turn, of x [N, D]."""
+    sums, n = np.empty((len(weights), len(x))), x.shape[1]
+    spectra = np.empty((min(BLOCK, len(x)), n // 2 + 1), np.complex128)
+    for at in range(0, len(x), BLOCK):
+        z = x[at:at + BLOCK]
+        parts = spectra[:len(z)].view(np.float64)
+        if n <= TINY:
+            np.matmul(z, _fourier(n), out=parts)
+        else:
+            np.fft.rfft(z, out=spectra[:len(z)])
+        np.matmul(weights, np.square(parts, out=parts).T, out=sums[:, at:at + BLOCK])
+    return tuple(sums)
 
 
 @lru_cache(maxsize=TINY)
@@ -33,45 +47,38 @@ def _fourier(n: int) -> Rows:
     return np.fft.rfft(np.eye(n)).view(np.float64)
 
 
-def _columns(x: Rows) -> Rows:
-    """x [N, D] in columns, with zeros before and after, [D + 2, N]."""
-    out = np.zeros((x.shape[1] + 2, x.shape[0]))
-    out[1:-1] = x.T
-    return out
-
-
-def _sum_sizes(x: Rows) -> Rows:
-    """Sum of |x| along the first axis; x is spent, as large arrays cost more to make than to fill."""
-    return np.abs(x, out=x).sum(axis=0)
-
-
-def _over(x: Rows, by: Rows) -> Rows:
-    """x / by in place of x."""
-    return np.divide(x, by, out=x)
-
-
 def _softplus(x: Rows) -> Rows:
     """log(1 + exp(x)); five times as fast as logaddexp."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _layer_power(x: Array) -> Array:
+def _layer_walk(x: Array) -> Sequence[Array]:
+    padded = apply("pad", x.transpose(), before=(1, 0), after=(1, 0))  # [D + 2, N]: sums of columns are one call
+    z, n = padded[1:-1], x.shape[1]
+    none = asarray(np.zeros(x.shape[0], x.dtype), backend=x.backend)
+    steps = z[1:] - z[:-1]
+    motion = f.absolute(steps).sum(axis=0) if n > 1 else none
+    bend = f.absolute(steps[1:] - steps[:-1]).sum(axis=0) if n > 2 else none
+    rise = padded[2:] - padded[:-2]  # twice the gradient
+    largest = f.maximum(f.absolute(rise).max(axis=0), asarray(np.asarray(2, x.dtype), backend=x.backend))
+    return z.sum(axis=0), (z * z).sum(axis=0), motion, bend, (rise / largest).transpose()
+
+
+def _layer_spectral_sums(x: Array, weights: Array) -> Sequence[Array]:
     parts = f.rfft(x).reshape(x.shape[0], -1).transpose()
-    return parts * parts
+    sums = weights @ (parts * parts)
+    return tuple(sums[i] for i in range(weights.shape[0]))
 
 
 HOST = SimpleNamespace(
     tanh=np.tanh, sqrt=np.sqrt, exp=np.exp, log1p=np.log1p, absolute=np.abs, maximum=np.maximum, concat=np.concatenate,
-    sum_squares=lambda x: np.einsum("ij,ij->j", x, x), sum_sizes=_sum_sizes, over=_over,
-    largest_size=lambda x: np.maximum(x.max(axis=0), -x.min(axis=0)), softplus=_softplus, power=_power,
-    columns=_columns, argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
+    softplus=_softplus, walk=_walk, spectral_sums=_spectral_sums,
+    argsort=lambda x: np.argsort(x, axis=-1, kind="stable"),
     take_along=lambda x, index: np.take_along_axis(x, index, -1), greater=lambda a, b: (a > b).astype(np.float64),
     where=lambda c, a, b: np.where(c != 0, a, b), put=lambda values, like: np.asarray(values, np.float64), same=SAME)
 LAYER = SimpleNamespace(
     tanh=f.tanh, sqrt=f.sqrt, exp=f.exp, log1p=f.log1p, absolute=f.absolute, maximum=f.maximum, concat=f.concat,
-    sum_squares=lambda x: (x * x).sum(axis=0), sum_sizes=lambda x: f.absolute(x).sum(axis=0), over=lambda x, by: x / by,
-    largest_size=lambda x: f.absolute(x).max(axis=0), softplus=f.softplus, power=_layer_power, argsort=f.argsort,
-    columns=lambda x: apply("pad", x.transpose(), before=(1, 0), after=(1, 0)),
+    softplus=f.softplus, walk=_layer_walk, spectral_sums=_layer_spectral_sums, argsort=f.argsort,
     take_along=lambda x, index: apply("take_along", x, index), greater=lambda a, b: apply("greater", a, b),
     where=f.where, put=lambda values, like: asarray(np.asarray(values, like.dtype), backend=like.backend), same=1e-6)
 

@@ -484,6 +484,24 @@ def test_keys_are_listed_and_tools_are_named(page: Page) -> None:
     expect(page.locator("#paint-says")).to_contain_text("phase 135°")
 
 
+def test_the_spectrum_rests_while_nothing_is_painted(page: Page) -> None:
+    """Looks come all the time, and do not change the paint."""
+    page.keyboard.press("8")
+    expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
+    wait_for(lambda: not page.evaluate("workbench.paint.surface.moving || workbench.paint.spectral.drawing"))
+    page.evaluate("""const {surface} = workbench.paint, asked = surface.spectrum
+        globalThis.asked = 0
+        surface.spectrum = () => { globalThis.asked++; return asked.call(surface) }
+        void 0""")  # Playwright would call a function
+    look = page.evaluate("workbench.atlas.look.step")
+    wait_for(lambda: page.evaluate("workbench.atlas.look.step") >= look + 60)
+    assert page.evaluate("asked") == 0
+    click(page, 0, 1)
+    wait_for(lambda: page.evaluate("asked") > 0)
+    page.evaluate("delete workbench.paint.surface.spectrum")
+    page.keyboard.press("8")
+
+
 def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> None:
     page.keyboard.press("8")
     expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
@@ -492,7 +510,8 @@ def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> No
     expect(page.locator("#paint-spectrum-says")).to_contain_text("strongest wave", timeout=30_000)
     wait_for(lambda: not page.evaluate("workbench.paint.surface.moving || workbench.paint.spectral.drawing"), 60)
     generation = page.evaluate("workbench.paint.surface.generation")  # SwiftShader would not survive it while it works
-    page.evaluate("void workbench.paint.surface.device.destroy()")
+    page.evaluate("""const {device} = workbench.paint.surface
+        device.queue.onSubmittedWorkDone().then(() => device.destroy())""")
     wait_for(lambda: page.evaluate("workbench.paint.surface.generation") > generation, 20)
     healed = page.evaluate("workbench.paint.surface.relation().then(r => [...r])")
     np.testing.assert_allclose(healed, journalled(folder).ravel(), atol=1e-6)
