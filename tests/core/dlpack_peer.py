@@ -1,4 +1,4 @@
-"""Sharing with PyTorch or JAX, run by `tests.core.test_dlpack` with a Python that has it; 77 means it has not."""
+"""Sharing with PyTorch, JAX or TensorFlow, run by `tests.core.test_dlpack`; 77: this Python lacks the library."""
 
 import sys
 
@@ -39,7 +39,7 @@ if library == "torch":
     refused(lambda: made.long(), "not int64: cast it to int32")
     refused(lambda: made.to(torch.complex64), "not complex64")
     refused(lambda: made.clone().requires_grad_(), "detach it")
-else:
+elif library == "jax":
     try:
         import jax
         import jax.numpy as jnp
@@ -53,3 +53,17 @@ else:
     np.testing.assert_array_equal(mine.numpy(), values)
     assert mine.numpy().ctypes.data == made.unsafe_buffer_pointer()
     refused(lambda: made.astype(jnp.bfloat16), "bfloat16 does not come in")
+else:
+    try:
+        import tensorflow as tf
+    except ImportError:
+        sys.exit(77)
+    for mine in (x, x[3:9], x * 2.0, x[:0], asarray(np.arange(5, dtype=np.int32))):
+        theirs = tf.experimental.dlpack.from_dlpack(mine.__dlpack__())
+        np.testing.assert_array_equal(theirs.numpy(), mine.numpy())
+    made = tf.constant(values) * 1.0
+    for theirs in (made, tf.transpose(made), tf.cast(made, tf.float16), tf.cast(made, tf.int32), made[:0], made[0, 0]):
+        np.testing.assert_array_equal(from_dlpack(theirs).numpy(), theirs.numpy())
+    assert from_dlpack(made).numpy().ctypes.data == np.from_dlpack(made).ctypes.data
+    refused(lambda: tf.cast(made, tf.bfloat16), "does not come in as it is")
+    refused(lambda: tf.cast(made, tf.int64), "not int64: cast it to int32")

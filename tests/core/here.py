@@ -14,7 +14,7 @@ from core.errors import BackendError
 from tests.kernels.conftest import absent
 
 PEER = os.environ.get("ZSPACE_PEER_PYTHON")
-needs_peer = pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with PyTorch or JAX")
+needs_peer = pytest.mark.skipif(PEER is None, reason="ZSPACE_PEER_PYTHON names no Python with another library")
 
 
 def wgpu_here() -> Any:

@@ -133,8 +133,8 @@ def test_a_tensor_leaves_its_frame_and_gets_one_by_lift(cpu: Backend) -> None:
 
 
 @needs_peer
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_pytorch_and_jax(library: str) -> None:
+@pytest.mark.parametrize("library", ["torch", "jax", "tensorflow"])
+def test_another_library_in_a_python_that_has_it(library: str) -> None:
     ask_peer("dlpack_peer.py", library, library)
 
 

@@ -262,8 +262,8 @@ def test_a_cuda_tensor_is_summed_by_cupy(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @needs_peer
-@pytest.mark.parametrize("library", ["torch", "jax"])
-def test_pytorch_and_jax(library: str) -> None:
+@pytest.mark.parametrize("library", ["torch", "jax", "tensorflow"])
+def test_another_library_in_a_python_that_has_it(library: str) -> None:
     ask_peer("weights_peer.py", library, library)
 
 

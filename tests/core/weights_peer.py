@@ -1,4 +1,4 @@
-"""Statistics of PyTorch's or JAX's tensors, run by `tests.core.test_weights_partials`; 77: the library is not there."""
+"""Statistics of another library's tensors, run by `tests.core.test_weights_partials`; 77: the library is not there."""
 
 import sys
 
@@ -57,7 +57,7 @@ if library == "torch":
     refused(made.to("meta"), "cannot be read as it is")
     refused(torch.tensor([1.0, float("inf")]), "['w'] holds infinite values")
     agree(torch.tensor([1.0, float("nan"), 3.0]), [1.0, 3.0])
-else:
+elif library == "jax":
     try:
         import jax
         import jax.numpy as jnp
@@ -69,3 +69,17 @@ else:
         agree(tensor, np.asarray(tensor).astype(np.float64))
     agree({"a": {"b": made}, "c": [made]}, np.concatenate([values, values]))
     assert locate(made)[1].ctypes.data == made.unsafe_buffer_pointer()
+else:
+    try:
+        import tensorflow as tf
+    except ImportError:
+        sys.exit(77)
+    made = tf.constant(values) * 1.0
+    for tensor in (made, tf.transpose(made), tf.cast(made, tf.bfloat16), tf.cast(made, tf.float16),
+                   tf.cast(made, tf.int64), made > 0, tf.Variable(made)):
+        agree(tensor, np.asarray(tensor).astype(np.float64))
+    assert summarise_weights(made[:0]).count == 0
+    assert locate(made)[1].ctypes.data == np.from_dlpack(made).ctypes.data
+    model = tf.keras.Sequential([tf.keras.Input((5,)), tf.keras.layers.Dense(4), tf.keras.layers.Dense(2)])
+    agree(model.trainable_variables, np.concatenate([v.numpy().ravel() for v in model.trainable_variables]))
+    refused(tf.cast(made, tf.complex64), "holds complex64")
