@@ -5,7 +5,7 @@ const LIVE = ["running", "paused"]
 const LANES = ["above", "here", "beneath"]
 const Z = { // column of the looks: word, meaning
   speed: ["speed", "Line: how fast the mean state moves over a window. Observed: characters a second, of the most that recent steps reached"],
-  memory: ["memory", "Line: the mean state's level. Observed: size of the activations at the tap, r / (1 + r)"],
+  memory: ["memory", "Line: the mean state's level. Observed: size r of the activations at the tap, l / (1 + l) with l = ln(1 + r)"],
   stability: ["stability", "Line: how evenly the mean state moves. Observed: mean / (mean + deviation) of the last losses"],
   frac: ["fine share", "How far up the spectrum the mean state's energy lies"],
   drs: ["drift", "Line: energy above the middle of the spectrum against below. Observed: how much the model's expectation changes when one character of a held-out prompt does"],

@@ -3,7 +3,7 @@
 Observed at a look, each between 0 and 1:
 
 - speed: characters a second, over the most that recent steps reached,
-- memory: r / (1 + r), r the root mean square of the activations at the tap,
+- memory: l / (1 + l), l = ln(1 + r), r the root mean square of the activations at the tap, which grows to some tens,
 - stability: m / (m + s), s and m the deviation and the mean of the recent losses,
 - drs: 1 - exp(-d), d the mean divergence KL(p || p') in nats of what the model expects after a held-out prompt, when
   the prompt's middle character is changed: how far it drifts in response,
@@ -88,9 +88,9 @@ class Vitals:
         before, self._power = self._power, power
         moved = 0.0 if before is None or power == before else abs(power - before) / (power + before)
         mean, spread = statistics.fmean(self._losses), statistics.pstdev(self._losses)
-        rms = math.sqrt(power)
+        size = math.log1p(math.sqrt(power))
         seen = {
-            "speed": self._pace[-1] / max(self._pace), "memory": rms / (1 + rms),
+            "speed": self._pace[-1] / max(self._pace), "memory": size / (1 + size),
             "stability": mean / (mean + spread) if spread else 1.0,
             "drs": -math.expm1(-response), "gradient": row["bands"]["gradient"], "gradient_basis": BAND_BASIS,
         }
