@@ -170,6 +170,7 @@ class Page {
     if (status.run === this.facts?.run) {
       const turned = status.state.status !== this.paint.status
       this.paint.heed(status.state.status)
+      this.disk.heed(status.state.saved)
       if (turned) this.projector.draw() // it says what ended
     }
     if (this.place.page === "runs" && before && signature(before) !== signature(status)) this.runs.refresh()

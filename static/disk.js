@@ -87,6 +87,7 @@ export class Disk {
 
   use(map) {
     this.map = map
+    $("disk-backend").textContent = map.name === "webgpu" ? "WebGPU" : `2-D: ${map.reason}`
     map.lost.then(() => this.use(new PlainMap("the device was lost")))
     this.draw()
   }
@@ -120,6 +121,13 @@ export class Disk {
   begin(facts) {
     if (this.facts?.run !== facts.run) this.forget()
     this.facts = facts
+    if (!$("page-generate").hidden) this.open()
+  }
+
+  // a checkpoint was written: the first one has the places
+  heed(saved) {
+    if (saved === this.saved) return
+    this.saved = saved
     if (!$("page-generate").hidden) this.open()
   }
 

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
+from core.runs.control import send
+from core.runs.store import RunFolder
 from core.runs.work import WorkQueue
-from tests.serving import CHROMIUM_FLAGS, Server, chromium, serving, wait_for
+from tests.serving import CHROMIUM_FLAGS, Server, chromium, records, serving, wait_for
 
 expect.set_options(timeout=20_000)  # on a machine that has other work, too
 
@@ -99,9 +101,23 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def long_run(server: Server, texts: Path) -> Path:
-    """Folder of a run at work that outlasts the tests."""
+    """Folder of a run that outlasts the tests; paused, so that pages get the processor: see `at_work`."""
     queue = WorkQueue(server.runs)
     number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000,
                         "evaluate_every": 20})
     queue.ensure_worker()
-    return server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number))
+    folder = Path(server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number)))
+    with at_work(folder):
+        wait_for(lambda: sum("bands" in r for r in records(folder / "metrics.jsonl")) >= 3)
+    return folder
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """The run goes on inside the block."""
+    run = RunFolder(folder)
+    send(run, "resume")
+    wait_for(lambda: run.status() == "running")
+    yield
+    send(run, "pause")
+    wait_for(lambda: run.status() == "paused")

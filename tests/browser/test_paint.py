@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from canvas.strokes import Recording
-from tests.browser.conftest import Watched, long_run
+from tests.browser.conftest import Watched, at_work, long_run
 from tests.kernels.conftest import WEBGPU
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, folded, records, serving, wait_for
 
@@ -32,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, texts: Path) -> Iterator[Se
 
 @pytest.fixture(scope="module")
 def folder(server: Server, texts: Path) -> Path:
-    """Of a long run at work."""
+    """Of a long run, at work where a test says so."""
     return long_run(server, texts)
 
 
@@ -59,7 +60,7 @@ def page(gpu: Watched, painter: Page) -> Iterator[Page]:
 
 def begin(watched: Watched, folder: Path) -> Page:
     page = watched.open(f"#/live?run={folder.name}")
-    expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
+    expect(page.locator("#run-state")).to_have_text(re.compile("running|paused"), timeout=60_000)
     expect(page.locator("#atlas-step")).not_to_be_empty(timeout=60_000)
     return page
 
@@ -138,7 +139,8 @@ def test_strokes_replay_with_the_history(page: Page, folder: Path) -> None:
     assert page.evaluate("workbench.paint.at(workbench.atlas.look.step)") is None
     page.keyboard.press("End")
     layer = journalled(folder).ravel().tolist()
-    wait_for(lambda: page.evaluate("[...workbench.paint.at(workbench.atlas.look.step) ?? []]") == layer, 20)
+    with at_work(folder):
+        wait_for(lambda: page.evaluate("[...workbench.paint.at(workbench.atlas.look.step) ?? []]") == layer, 20)
 
 
 def test_a_stroke_shows_in_its_cell_and_nowhere_else(page: Page) -> None:
@@ -146,8 +148,6 @@ def test_a_stroke_shows_in_its_cell_and_nowhere_else(page: Page) -> None:
     r = random.Random()
     band, sheet = r.randrange(BANDS), r.randrange(SHEETS)
     print(f"cell: band {band}, sheet {sheet}")
-    page.locator("#do-pause").click()  # its field stands still
-    expect(page.locator("#run-state")).to_have_text("paused")
     before = pixels(page)
     click(page, band, sheet)
     change = np.abs(pixels(page) - before).sum(-1)
@@ -156,15 +156,14 @@ def test_a_stroke_shows_in_its_cell_and_nowhere_else(page: Page) -> None:
                       for b in range(BANDS)])
     assert heaviest(means) == (band, sheet)
     assert means[(band + 3) % BANDS, (sheet + 4) % SHEETS] == 0
-    page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("running")
 
 
 def test_a_stroke_becomes_the_gains_that_the_trainer_recorded(page: Page, folder: Path) -> None:
     seq = click(page, 2, 5)
     layer = journalled(folder)
     assert heaviest(layer) == (2, 5)
-    fold = folded(settled(folder, seq)[-1])
+    with at_work(folder):
+        fold = folded(settled(folder, seq)[-1])
     np.testing.assert_array_equal(fold, layer.astype(np.float64))  # settled: the fold is the layer
     wait_for(lambda: page.evaluate("workbench.paint.gains.step") == records(folder / "applied.jsonl")[-1]["step"], 20)
     shown = page.evaluate("[...workbench.paint.gains.relation]")
@@ -396,9 +395,7 @@ def test_escape_gives_a_gesture_up(page: Page, folder: Path) -> None:
         assert page.evaluate("workbench.paint.tools.path") is None
 
 
-def test_layers_are_shown_one_over_the_other(page: Page) -> None:
-    page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("paused")
+def test_layers_are_shown_one_over_the_other(page: Page, folder: Path) -> None:
     page.mouse.move(2, 400)
     bare = pixels(page)
     click(page, 2, 2)
@@ -413,10 +410,9 @@ def test_layers_are_shown_one_over_the_other(page: Page) -> None:
     assert (flat != corner).any()
     page.keyboard.press("5")
     np.testing.assert_array_equal(pixels(page), both)
-    page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("running")
     page.locator("[data-layer=effect]").click()
-    wait_for(lambda: page.locator("#paint-over .gain").count() > 0, 30)
+    with at_work(folder):
+        wait_for(lambda: page.locator("#paint-over .gain").count() > 0, 30)
     page.locator("[data-layer=effect]").click()
     assert page.locator("#paint-over .gain").count() == 0
 
@@ -484,7 +480,7 @@ def test_keys_are_listed_and_tools_are_named(page: Page) -> None:
     expect(page.locator("#paint-says")).to_contain_text("phase 135°")
 
 
-def test_the_spectrum_rests_while_nothing_is_painted(page: Page) -> None:
+def test_the_spectrum_rests_while_nothing_is_painted(page: Page, folder: Path) -> None:
     """Looks come all the time, and do not change the paint."""
     page.keyboard.press("8")
     expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
@@ -494,7 +490,8 @@ def test_the_spectrum_rests_while_nothing_is_painted(page: Page) -> None:
         surface.spectrum = () => { globalThis.asked++; return asked.call(surface) }
         void 0""")  # Playwright would call a function
     look = page.evaluate("workbench.atlas.look.step")
-    wait_for(lambda: page.evaluate("workbench.atlas.look.step") >= look + 60)
+    with at_work(folder):
+        wait_for(lambda: page.evaluate("workbench.atlas.look.step") >= look + 60)
     assert page.evaluate("asked") == 0
     click(page, 0, 1)
     wait_for(lambda: page.evaluate("asked") > 0)
@@ -528,18 +525,20 @@ def test_what_was_acknowledged_outlives_the_server(page: Page, folder: Path, gpu
     with gpu.server_away():
         expect(page.locator("#run-state")).to_have_text("server lost")
         gpu.server.start()
-        expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
+        expect(page.locator("#run-state")).to_have_text("paused", timeout=30_000)
     wait_for(lambda: page.evaluate("workbench.paint.layer?.length") == BANDS * SHEETS, 20)
     np.testing.assert_allclose(page.evaluate("workbench.paint.layer"), layer.ravel(), atol=1e-7)
     assert np.array_equal(journalled(folder), layer)
 
 
 def test_a_twin_runs_beside_and_the_difference_is_plotted(page: Page, folder: Path, server: Server) -> None:
-    settled(folder, click(page, 5, 4))
-    expect(page.locator("#twin")).to_be_visible()
-    page.locator("#twin").click()
-    wait_for(lambda: page.locator("#effect-curves b").count() == 2, 60)
-    wait_for(lambda: any(d for _, d in page.evaluate("workbench.paint.effect.loss")), 120)
+    seq = click(page, 5, 4)
+    with at_work(folder):
+        settled(folder, seq)
+        expect(page.locator("#twin")).to_be_visible()
+        page.locator("#twin").click()
+        wait_for(lambda: page.locator("#effect-curves b").count() == 2, 60)
+        wait_for(lambda: any(d for _, d in page.evaluate("workbench.paint.effect.loss")), 120)
     shown = dict(page.evaluate("workbench.paint.effect.loss"))
     twin = server.runs / page.evaluate("workbench.paint.effect.twin")
     assert json.loads((twin / "run.json").read_text())["twin"]["of"] == folder.name

@@ -20,13 +20,12 @@ from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.opening import create_run
 from core.runs.trainer import Trainer
-from core.runs.work import WorkQueue
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, at_work, long_run
 from tests.browser.test_paint import BANDS, SHEETS, acknowledged, begin, blank, journalled, place
 from tests.canvas.test_pure import FIELD, as_script
 from tests.canvas.test_strokes import VECTORS, some_strokes
 from tests.kernels.conftest import WEBGPU
-from tests.serving import CHROMIUM_FLAGS, Server, absent, chromium, serving, wait_for
+from tests.serving import CHROMIUM_FLAGS, Server, absent, chromium, serving
 from workbench import staging
 
 BOOT = 60_000  # ms that Python may take to start here
@@ -43,11 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, texts: Path) -> Iterator[Se
 
 @pytest.fixture(scope="module")
 def folder(server: Server, texts: Path) -> Path:
-    """Of a long run at work."""
-    queue = WorkQueue(server.runs)
-    number = queue.add({"paths": [str(texts / "plain")], "preset": "tiny", "threads": 1, "steps": 100_000})
-    queue.ensure_worker()
-    return server.runs / wait_for(lambda: next(i.run for i in queue.items() if i.id == number))
+    """Of a long run, at work where a test says so."""
+    return long_run(server, texts)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +114,8 @@ def test_a_field_is_painted_and_reaches_the_trainer(page: Page, folder: Path) ->
     x, y = (np.arange(SHEETS) + 0.5) / SHEETS, (np.arange(BANDS) + 0.5) / BANDS
     want = 2 * np.sin(2 * np.pi * x[None]) * y[:, None]
     np.testing.assert_allclose(journalled(folder), want, atol=1e-6)
-    expect(page.locator("#paint-state")).to_contain_text("in force")
+    with at_work(folder):
+        expect(page.locator("#paint-state")).to_contain_text("in force")
     assert Recording.from_json(page.evaluate("workbench.paint.surface.recording()")).replay() == journalled(
         folder).tolist()
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.browser.conftest import Watched, long_run
+from core.runs.control import send
+from core.runs.store import RunFolder
+from tests.browser.conftest import Watched, at_work, long_run
 from tests.browser.test_paint import (
     BANDS,
     SHEETS,
@@ -145,14 +147,19 @@ def over_the_chart(page: Page) -> bool:
                 box.height - frame.height].every((gap) => Math.abs(gap) <= 1); })()""")
 
 
-def test_the_disk_stays_sharp_when_zoomed(zoomed: tuple[Zoomed, Page]) -> None:
+def test_the_disk_stays_sharp_when_zoomed(zoomed: tuple[Zoomed, Page], folder: Path) -> None:
     window, page = zoomed
     page.evaluate("location.hash = '#/generate'")
+    send(RunFolder(folder), "save")  # the disk comes with the first checkpoint
     expect(page.locator("#disk-step")).not_to_be_empty()
     for factor in (2.0, 1.0, 1.25):
         window.zoom(page, factor)
         wait_for(lambda: page.evaluate("""(() => { const canvas = document.getElementById("disk");
             return Math.abs(canvas.width - canvas.getBoundingClientRect().width * devicePixelRatio) <= 1; })()"""))
+    expect(page.locator("#disk-backend")).to_have_text("WebGPU")
+    page.evaluate("""const {device} = workbench.disk.map
+        device.queue.onSubmittedWorkDone().then(() => device.destroy())""")
+    expect(page.locator("#disk-backend")).to_have_text("2-D: the device was lost")
 
 
 def test_a_browser_that_measures_in_css_pixels_follows_the_ratio(zoomed: tuple[Zoomed, Page]) -> None:
@@ -189,7 +196,8 @@ def test_in_the_background_nothing_is_drawn_and_nothing_is_lost(opened: Opened, 
     frames, look = page.evaluate("[workbench.paint.surface.frames, workbench.atlas.look.step]")
     acknowledged(page)
     assert heaviest(journalled(folder)) == (1, 1)
-    wait_for(lambda: page.evaluate("workbench.atlas.look.step") > look, 60)  # the run goes on
+    with at_work(folder):
+        wait_for(lambda: page.evaluate("workbench.atlas.look.step") > look, 60)
     assert page.evaluate("workbench.paint.surface.frames") == frames
     page.evaluate("void workbench.paint.surface.device.destroy()")  # as when a laptop sleeps
     wait_for(lambda: page.evaluate("workbench.paint.surface.generation") == 2 and page.evaluate(
@@ -209,9 +217,10 @@ def test_a_frozen_page_comes_back_as_it_was(opened: Opened, folder: Path) -> Non
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
     page.wait_for_timeout(5000)
     session.send("Page.setWebLifecycleState", {"state": "active"})
-    expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
     look = page.evaluate("workbench.atlas.look.step")
-    wait_for(lambda: page.evaluate("workbench.atlas.look.step") > look, 60)
+    with at_work(folder):
+        expect(page.locator("#run-state")).to_have_text("running", timeout=30_000)
+        wait_for(lambda: page.evaluate("workbench.atlas.look.step") > look, 60)
     np.testing.assert_allclose(relation(page), layer, atol=1e-6)
     click(page, 3, 5)
     assert journalled(folder)[3, 5] > 0.3
@@ -268,7 +277,7 @@ def test_an_insecure_origin_says_so_and_paints(playwright: Playwright, tmp_path:
         page.locator("[name=username]").fill("anyone")
         page.locator("[name=password]").fill("sesame")
         page.keyboard.press("Enter")
-        expect(page.locator("#run-state")).to_have_text("running", timeout=60_000)
+        expect(page.locator("#run-state")).to_have_text("paused", timeout=60_000)
         assert not page.evaluate("isSecureContext")
         said.clear()  # the form that Panel asks with wants an icon from elsewhere, and is refused it
         expect(page.locator("#atlas-step")).not_to_be_empty(timeout=60_000)
@@ -287,8 +296,6 @@ def test_a_canvas_4096_pixels_wide(opened: Opened, folder: Path) -> None:
     page.add_style_tag(content="#painting { width: 4096px !important }")
     wait_for(lambda: page.evaluate("workbench.paint.surface.size.columns") == 4096)
     size = page.evaluate("workbench.paint.surface.size")
-    page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("paused")
     click(page, 3, 2)
     layer = journalled(folder)
     assert heaviest(layer) == (3, 2)
@@ -304,5 +311,3 @@ def test_a_canvas_4096_pixels_wide(opened: Opened, folder: Path) -> None:
     want = reference.colour(painted, np.reshape(field, (BANDS, SHEETS)), np.uint8(tables).reshape(2, 256, 4), low, high,
                             size["columns"], size["rows"])
     assert np.abs(got - want).max() <= 1
-    page.locator("#do-pause").click()
-    expect(page.locator("#run-state")).to_have_text("running")
