@@ -206,7 +206,7 @@ export class Atlas {
 
   component(band, sheet) {
     const label = this.homology?.labels?.[band]?.[sheet]
-    return label == null ? "…" : label === 0 ? "below the mean" : `${label} of ${this.homology.b0}`
+    return label == null ? "…" : label === 0 ? "below mean" : `${label} of ${this.homology.b0}`
   }
 
   async measure(look) {

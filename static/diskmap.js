@@ -3,7 +3,7 @@
 // A view has its point of view a in the middle: z = (w + a) / (1 + conj(a) w) is what is shown at w (Moebius translation).
 
 import { SIDE } from "./dabs.js";
-import { findAdapter } from "./surface.js";
+import { findAdapter } from "./adapter.js";
 
 const RING = 1; // geodesic distance between two rings
 const MOST = 0.69, GROWTH = 0.88, FAINT = 0.3, RINGS = 5; // as in disk.wgsl

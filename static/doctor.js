@@ -1,6 +1,6 @@
 // What the machine has, what this browser has, and what to install.
 import {$, el, toast} from "./dom.js"
-import {findAdapter} from "./surface.js"
+import {findAdapter} from "./adapter.js"
 
 export async function drawDoctor(ask) {
   try {

@@ -57,7 +57,11 @@ export class Runs {
     this.draw()
   }
 
+  // only when it changed: a button that is replaced between press and release is never clicked
   drawQueue(queue) {
+    const text = JSON.stringify(queue)
+    if (text === this.queued) return
+    this.queued = text
     const rows = queue.filter((i) => i.state !== "running").map((i) => el("div", {class: "waiting"},
       el("span", {class: "pill", "data-state": i.state}, i.state === "preparing" ? "reading the text" : i.state),
       el("span", {}, i.run ?? `${i.preset ?? ""} on ${i.paths.map((p) => p.split("/").at(-1)).join(", ")}`),

@@ -17,7 +17,7 @@ def field(t, x, y):
 # canvas.stroke([(0.1, 0.2), (0.3, 0.6)])
 # canvas.line((0.5, 0.1), (0.9, 0.1), sign=-1)
 # canvas.stamp((0.25, 0.5), (0.5, 0.75))
-# canvas.lasso([(0.6, 0.5), (0.9, 0.5), (0.7, 1)])
+# canvas.lasso([(0.6, 0), (0.9, 0), (0.7, 1)])
 # canvas.clear()
 `
 

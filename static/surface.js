@@ -8,6 +8,7 @@
 // The page gives the canvas its size by style; width and height attributes stay alone. Listen to pointers on the canvas
 // itself: it is never replaced, because engines draw off screen and hand over bitmaps.
 
+import { Unavailable, findAdapter } from "./adapter.js";
 import { REST, WAVE, assertWhole, layerSize, point, settings, spread, stamps } from "./brush.js";
 import { onRatio } from "./dom.js";
 import { MOST, Painting } from "./painting.js";
@@ -392,16 +393,4 @@ export class Surface extends EventTarget {
     Object.assign(this, { backend, reason });
     this.dispatchEvent(new CustomEvent("backend", { detail: { backend, reason } }));
   }
-}
-
-/** Why there is no WebGPU, in words for the user. */
-class Unavailable extends Error {}
-
-/** What WebGPU draws with here; without one an error that says why. */
-export async function findAdapter() {
-  if (!isSecureContext) throw new Unavailable("insecure origin: open it over https or localhost");
-  if (!navigator.gpu) throw new Unavailable("no WebGPU in this browser");
-  const adapter = await navigator.gpu.requestAdapter();
-  if (!adapter) throw new Unavailable("no adapter");
-  return adapter;
 }

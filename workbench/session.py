@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from canvas import codec
 from canvas.codec import Message, Refusal
@@ -28,17 +27,15 @@ from workbench.asks import kind_in, number_in, run_in, view_in
 from workbench.bucket import TokenBucket
 from workbench.controller import Answer, CommandError, Controller, homology, snapshot
 from workbench.disk import Disk
-from workbench.effect import effect
+from workbench.news import News
 from workbench.projection import Projection
 from workbench.watch import RunWatch, open_watch
 from workbench.writing import Writing
 
 log = logging.getLogger(__name__)
 IN_FLIGHT = 2
-EFFECT_SECONDS = 1.0
 QUIET_SECONDS = 0.5  # a page hears from the server at least this often, so that it can tell a dead one
 COMMANDS_PER_SECOND, COMMAND_BURST = 20.0, 40.0
-SERIES = ("train", "validation", "looks")
 
 
 class Session:
@@ -58,11 +55,10 @@ class Session:
         self._open = False  # nothing is sent, and nothing started, before a real page has said hello
         # the run to turn to and its twin, handed over by a command's thread
         self._next: tuple[RunWatch | None, RunWatch | None] | None = None
-        self.twin: RunWatch | None = None
+        self._news: News | None = None  # of the run shown
         self.writing: Writing | None = None
         self.projection: Projection | None = None  # while the page looks at it
         self._disk: Disk | None = None
-        self._own_layer: tuple[RunWatch, int] | None = None  # the newest that this page painted
         self._batch, self._received = 0, 0
         self._in_flight: dict[int, float] = {}
         self._latencies: deque[float] = deque(maxlen=32)
@@ -71,24 +67,15 @@ class Session:
         self._refusal: dict[str, Any] | None = None
         self._bucket = TokenBucket(COMMANDS_PER_SECOND, COMMAND_BURST)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._forget()
-
-    def _forget(self) -> None:
-        """The page has nothing of the current run yet."""
-        self._sent: dict[str, tuple[int, int]] = dict.fromkeys(SERIES, (-1, 0))
-        self._fields, self._sample_step, self._facts_sent = (-1, 0), -1, False
-        self._strokes_sent, self._layer_sent, self._effect_sent, self._effect_at = 0, 0, "", 0.0
-        self._gains_sent: dict[str, Any] | None = None
-        self._shown: dict[str, Any] = {}
-        self.projection = None
+        self._shown: dict[str, Any] = {}  # of the status
 
     # --- going out ----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Send what is new, if the page keeps up."""
         if self._next is not None and not self.closed:
-            (self.watch, self.twin), self._next, self._open = self._next, None, True
-            self._forget()
+            (self.watch, twin), self._next, self._open, self._shown = self._next, None, True, {}
+            self.projection, self._news = None, None if self.watch is None else News(self.watch, twin)
         if not self._open or self.closed:
             return
         try:
@@ -102,10 +89,10 @@ class Session:
         except (ZSpaceError, Refusal) as error:
             log.warning("page: %s", error)
             self._reply({"type": "problem", "reason": str(error)})
-            self.watch = None
+            self.watch = self._news = None
 
     def _send_batch(self) -> None:
-        parts, now = self._news(), time.monotonic()
+        parts, now = self._fresh(), time.monotonic()
         status = self._status()
         changed = {k: v for k, v in status.items() if k not in ("now", "hud")} != self._shown
         if not (parts or changed or self._refusal) and now - self._last_sent < QUIET_SECONDS:
@@ -136,91 +123,15 @@ class Session:
                  "paths": list((i.settings or {}).get("paths", [])), "preset": (i.settings or {}).get("preset")}
                 for i in [*failed, *open_]]
 
-    def _news(self) -> list[bytes]:
-        """Messages about the run that this page does not have yet."""
-        watch = self.watch
-        if watch is None:
+    def _fresh(self) -> list[bytes]:
+        """Messages that this page does not have yet."""
+        if self._news is None:
             return []
-        parts = []
-        if self.writing is not None and (news := self.writing.news()):
-            parts.append(codec.encode(codec.text("text", {"type": "writing", "news": news})))
-        if not self._facts_sent:
-            parts.append(codec.encode(codec.text("text", {"type": "facts", **watch.facts})))
-            self._facts_sent = True
-        for name in SERIES:
-            parts += self._series(name)
-        parts += self._field_frames()
-        parts += self._painting()
-        if self.projection is not None and self.projection.watch is watch:
+        written = None if self.writing is None else self.writing.news()
+        parts = [codec.encode(codec.text("text", {"type": "writing", "news": written}))] if written else []
+        parts += self._news.collect()
+        if self.projection is not None and self.projection.watch is self.watch:
             parts += self.projection.news()
-        sample = watch.sample
-        if sample is not None and sample.step != self._sample_step:
-            self._sample_step = sample.step
-            parts.append(codec.encode(codec.text("text", {
-                "type": "sample", "step": sample.step, "text": sample.text, "bits": list(sample.bits)})))
-        return parts
-
-    def _series(self, name: str) -> list[bytes]:
-        """Buckets that changed or are new; all of them where neighbours merged."""
-        assert self.watch is not None
-        series = getattr(self.watch, name)
-        epoch, rows = self._sent[name]
-        if (epoch, rows) == (series.epoch, series.rows):
-            return []
-        start = max(0, -(-rows // series.width) - 1) if epoch == series.epoch else 0
-        table = series.tail(start)
-        self._sent[name] = series.epoch, series.rows
-        return [codec.encode(Message("series", name, self.watch.step, table.shape, "f64",
-                                     table.astype("<f8").tobytes()))] if len(table) else []
-
-    def _field_frames(self) -> list[bytes]:
-        """Looks since the last batch, as many as the history holds."""
-        assert self.watch is not None
-        watch, (epoch, count) = self.watch, self._fields
-        fresh = watch.field_count - (count if epoch == watch.field_epoch else 0)
-        self._fields = watch.field_epoch, watch.field_count
-        looks = list(watch.fields)[-fresh:] if fresh else []
-        parts = [codec.encode(Message("field", x.kind, x.step, x.rho.shape, "f32", x.rho.astype("<f4").tobytes(),
-                                      time=x.time, frame=watch.frame.signature())) for x in looks]
-        if epoch != watch.field_epoch:
-            parts.insert(0, codec.encode(codec.text("text", {"type": "history"})))  # begin the history anew
-        return parts
-
-    def _painting(self) -> list[bytes]:
-        """Layers that took effect, the gains in force, and what they did."""
-        assert self.watch is not None
-        watch = self.watch
-        parts: list[bytes] = []
-
-        def say(said: dict[str, Any], *layers: NDArray[np.floating]) -> None:
-            parts.append(codec.encode(codec.text("text", said)))
-            if layers:
-                values = np.stack(layers).astype("<f4")
-                parts.append(codec.encode(Message("layers", "atlas", 0, values.shape, "f32", values.tobytes())))
-
-        if watch.newest is not None and watch.newest[0] != self._layer_sent:
-            self._layer_sent = watch.newest[0]
-            if self._own_layer != (watch, watch.newest[0]):  # the page has that one
-                say({"type": "layer", "seq": watch.newest[0]}, watch.newest[1])
-        if watch.stroke_count != self._strokes_sent:
-            fresh = list(watch.strokes)[self._strokes_sent - watch.stroke_count:]
-            self._strokes_sent = watch.stroke_count
-            say({"type": "strokes", "strokes": [{"step": p.step, "seq": p.seq} for p in fresh]},
-                *(p.relation for p in fresh))
-        if watch.applied is not self._gains_sent:
-            self._gains_sent = watch.applied
-            if (gains := watch.gains) is not None:
-                say({"type": "gains", **gains[0]}, gains[1])
-                parts.append(codec.encode(Message("image", "atlas", 0, (*gains[1].shape, 4), "u8",
-                                                  watch.projector.rgba())))
-        now = time.monotonic()
-        if self.twin is not None and now - self._effect_at >= EFFECT_SECONDS:
-            self._effect_at = now
-            self.twin.poll()
-            found = effect(watch, self.twin)
-            if str(found) != self._effect_sent:
-                self._effect_sent = str(found)
-                say({"type": "effect", **found})
         return parts
 
     def _reply(self, answer: Answer) -> None:
@@ -276,11 +187,12 @@ class Session:
         if message.shape != (frame.bands, frame.sheets):
             raise Refusal("shape", f"the layer has shape {message.shape}: the chart has {(frame.bands, frame.sheets)}")
         layer = np.frombuffer(message.values, "<f4").reshape(message.shape)
-        watch = self.watch
+        watch, news = self.watch, self._news
 
         def paint() -> Answer:
             answer = self.controller.paint(watch, layer, message.coherence)
-            self._own_layer = watch, answer["seq"]
+            if news is not None:
+                news.own_layer = answer["seq"]
             return answer
 
         self._start(paint, message.sequence, self.controller.painting)
@@ -342,9 +254,10 @@ class Session:
 
     def ask_twin(self, ask: Answer) -> Answer:
         """Start the shown run's unpainted twin; its differences come with the next batches."""
-        watch = self._watched()
+        watch, news = self._watched(), self._news
         answer = self.controller.twin(watch)
-        self.twin = self._twin_of(watch)
+        if news is not None:
+            news.twin = self._twin_of(watch)
         return answer
 
     def generate(self, ask: Answer) -> Answer:
@@ -381,7 +294,7 @@ class Session:
 
     def close(self) -> None:
         """The page is gone."""
-        self.closed, self.watch, self.projection = True, None, None
+        self.closed, self.watch, self._news, self.projection = True, None, None, None
         self.hush({})
 
     def look(self, ask: Answer) -> Answer:

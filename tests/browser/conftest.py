@@ -29,7 +29,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+    browser = playwright.chromium.launch(executable_path=chromium(), args=[*CHROMIUM_FLAGS, "--disable-gpu"])
     yield browser
     browser.close()
 
@@ -87,6 +87,29 @@ def watched(browser: Browser, server: Server) -> Iterator[Watched]:
     watched = Watched(browser, server)
     yield watched
     watched.context.close()
+    watched.check()
+
+
+def ready(watched: Watched, place: str = "") -> Page:
+    """A page that has heard from the server."""
+    page = watched.open(place)
+    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
+    return page
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, server: Server) -> Iterator[tuple[Watched, Page]]:
+    """One page for the tests that do not need a fresh one: loading it takes most of their time."""
+    watched = Watched(browser, server)
+    yield watched, ready(watched)
+    watched.context.close()
+
+
+@pytest.fixture
+def page(shared: tuple[Watched, Page]) -> Iterator[Page]:
+    """The shared page; its console stayed silent."""
+    watched, page = shared
+    yield page
     watched.check()
 
 

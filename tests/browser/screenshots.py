@@ -124,6 +124,7 @@ def projections(page: Page, name: str) -> None:
     for source in ("painted", "state"):
         page.locator(f"[data-source={source}]").click()
         expect(page.locator("#projector-readout")).to_contain_text("value")
+        page.mouse.move(2, 400)  # no tooltip over it
         take(page, f"projector-{source}-{name}", whole=True)
 
 
@@ -142,6 +143,7 @@ def disk(page: Page, name: str) -> None:
     page.keyboard.press("j")
     page.locator("[data-source=disk]").click()
     expect(page.locator("#projector-size")).to_contain_text("128")
+    page.mouse.move(2, 400)
     take(page, f"projector-disk-{name}", whole=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from canvas.dabs import SIDE, DiskStroke, painted
 from core.disk import scores
@@ -21,7 +21,7 @@ from core.runs.curves import read_run
 from core.runs.opening import create_run
 from core.runs.store import RunFolder
 from core.runs.trainer import Trainer
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, ready
 from tests.serving import Server, records, serving, wait_for
 
 
@@ -43,28 +43,6 @@ def past(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[RunFolde
 def server(past: list[RunFolder], texts: Path) -> Iterator[Server]:
     with serving(past[0].path.parent, texts=texts) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Browser, server: Server) -> Iterator[tuple[Watched, Page]]:
-    """One page for the tests that do not need a fresh one: loading it takes most of their time."""
-    watched = Watched(browser, server)
-    yield watched, ready(watched)
-    watched.context.close()
-
-
-@pytest.fixture
-def page(shared: tuple[Watched, Page]) -> Iterator[Page]:
-    watched, page = shared
-    yield page
-    watched.check()
-
-
-def ready(watched: Watched, place: str = "") -> Page:
-    """A page that has heard from the server."""
-    page = watched.open(place)
-    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
-    return page
 
 
 def turn(page: Page, place: str) -> None:
@@ -116,7 +94,7 @@ def test_the_cell_is_moved_by_keys_and_read_out_as_measured(page: Page, past: li
     readout = page.locator("#readout")
     expect(readout).to_contain_text("phase315°")
     expect(readout).to_contain_text(re.compile(r"pieces\d"))
-    shown = re.search(r"density([\d.]+)(?:·10([⁻⁰¹²³⁴-⁹]+))?component(\d+ of (\d+)|below the mean)",
+    shown = re.search(r"density([\d.]+)(?:·10([⁻⁰¹²³⁴-⁹]+))?component(\d+ of (\d+)|below mean)",
                       readout.text_content() or "")
     assert shown
     exponent = int("".join("-" if c == "⁻" else str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in shown[2] or "⁰"))
@@ -297,6 +275,7 @@ def test_runs_are_queued_cancelled_and_named_as_they_are(page: Page, past: list[
     page.keyboard.press("n")  # a second one waits
     form.locator("[name=paths]").fill("<img src=x onerror=alert(1)>, plain")
     form.locator("#run-start").click()
+    expect(form).to_be_hidden()
     expect(page.locator("#run-state")).to_have_text("running, 1 queued")
     page.keyboard.press("r")
     expect(page.locator("#queue")).to_contain_text("<img src=x onerror=alert(1)>")

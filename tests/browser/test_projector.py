@@ -55,24 +55,6 @@ def server(runs: list[RunFolder], texts: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def shared(browser: Browser, server: Server) -> Iterator[tuple[Watched, Page]]:
-    """One page for all tests; each opens the run that it needs."""
-    watched = Watched(browser, server)
-    page = watched.open()
-    expect(page.locator("#run-state")).not_to_have_text("connecting", timeout=30_000)
-    yield watched, page
-    watched.context.close()
-
-
-@pytest.fixture
-def page(shared: tuple[Watched, Page]) -> Iterator[Page]:
-    """The console stayed silent."""
-    watched, page = shared
-    yield page
-    watched.check()
-
-
 def until(page: Page, condition: str) -> None:
     """Wait for what the page's own objects say."""
     wait_for(lambda: page.evaluate(condition), 20)

@@ -132,7 +132,7 @@ async def work_honestly(page: Page, stop: asyncio.Event) -> tuple[int, list[floa
         run = said.get("run", run)
         served += 1
         waits.append(time.monotonic() - began)
-        await asyncio.sleep(0.5 if do == "pause" else 0.1)
+        await asyncio.sleep(2 if do == "pause" else 0.1)  # all steps are trained once more below
     assert page.errors == []
     await page.close()
     return served, waits

@@ -1,0 +1,13 @@
+// A WebGPU adapter, or why there is none.
+
+/** Why there is no WebGPU, in words for the user. */
+export class Unavailable extends Error {}
+
+/** What WebGPU draws with here; without one an error that says why. */
+export async function findAdapter() {
+  if (!isSecureContext) throw new Unavailable("insecure origin: open it over https or localhost");
+  if (!navigator.gpu) throw new Unavailable("no WebGPU in this browser");
+  const adapter = await navigator.gpu.requestAdapter();
+  if (!adapter) throw new Unavailable("no adapter");
+  return adapter;
+}
