@@ -253,12 +253,12 @@ class Curves {
   }
 }
 
-// the tools' keys, as on the workbench's own page
-function watchKeys({tools}) {
-  const layers = Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => tools.toggle(layer)]))
+// keys, as on the workbench's own page
+function watchKeys(run) {
+  const layers = Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => run.tools.toggle(layer)]))
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.target.tagName === "TEXTAREA") return
-    const act = {...tools.keys, ...layers}[event.key.toLowerCase()]
+    const act = {...run.tools.keys, ...layers, p: () => run.play()}[event.key.toLowerCase()]
     if (!act) return
     event.preventDefault()
     act()

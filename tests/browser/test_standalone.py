@@ -129,7 +129,7 @@ def test_the_slider_replays_the_run(page: Page, folder: RunFolder) -> None:
     page.locator("#look-next").click()
     expect(page.locator("#atlas-step")).to_have_text(f"step {looks[2].step}")
     page.locator("#look-first").click()
-    page.locator("#play").click()
+    page.keyboard.press("p")
     expect(page.locator("#atlas-step")).to_have_text(f"step {looks[-1].step}")
     expect(page.locator("#play")).to_have_attribute("aria-pressed", "false")
     sample = sorted(folder.samples.glob("step-*.txt"))[-1]
