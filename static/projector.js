@@ -223,7 +223,7 @@ export class Projector {
     const node = $("projector-patches")
     if (!this.list.length) return node.replaceChildren(el("p", {class: "quiet"}, this.listed === "disk" ? "None came from this page yet." : "None came yet: paint on Live, or with zspace steer."))
     const disk = this.listed === "disk"
-    const head = [["", ""], ["time", "When it came in"], ...(disk ? [] : [["input", "Its number in the run's input log"]]), ["bytes", "Of its values"], ["energy", "Mean square of its values"], ...(disk ? [] : [["weight", "coherence / (1 + tension): how much it counts in the fold"], ["from step", "At which it came into force"]])]
+    const head = [["", ""], ["time", "When it came in"], ...(disk ? [] : [["input", "Its number in the run's input log"]]), ["bytes", "Of its values"], ["energy", "Mean square of its values"], ...(disk ? [] : [["weight", "coherence / (1 + tension): how much it counts in the fold"], ["step", "From which it is in force"]])]
     const rows = this.list.map((patch) => {
       const when = new Date(1000 * patch.time)
       const cells = [thumbnail(patch, disk ? 1 : 3, !disk), el("time", {datetime: when.toISOString(), "data-tip": when.toLocaleString()}, when.toTimeString().slice(0, 8)), ...(disk ? [] : [whole(patch.seq)]), bytes(patch.bytes), short(patch.energy),
