@@ -17,6 +17,7 @@ const PAGES = ["live", "projector", "generate", "runs", "doctor"]
 const SLOW = 250 // ms between two drawings of the curves
 const KEYS = {"Space": "pause or resume the run", "F": "follow the newest look", "← →": "one look back or on", "Home / End": "first look, newest look", "P": "play the history", "G": "states or gradients",
   "1 – 4": "echo", "K": "the script pane", "S": "save a checkpoint", "N": "new run", "L, J, W, R, D": "Live, Projector, Generate, Runs, Doctor", "T": "dark or light", "?": "these keys", "arrows": "on the projector: a cell or frequency on; with Shift eight"}
+// "8 ": a bare number would come before all other keys
 const PAINTING = {"V": "only look", "B, E": "brush, eraser", "I, Q, O": "line, stamp, lasso", "X": "amplify or attenuate", "[ ]": "size", "{ }": "hardness", ", .": "strength", "M, A": "mirror, snap to cells",
   "U, Y, C": "undo, redo, clear (Ctrl+Z, Ctrl+Shift+Z)", "5, 6, 7": "show measured, painted, effect, on either chart", "8 ": "show the spectrum of what is painted", "arrows": "on the atlas: a cell on; with Shift a quarter of one", "Enter": "dab, stamp, begin or end a line, set a corner of the lasso",
   "Shift+Enter": "put the brush down: arrows paint, Enter lifts it", "Esc": "give up what is begun", "on the disk": "arrows move the spot, Enter paints it"}

@@ -50,7 +50,6 @@ class Session:
 
     def __init__(self, controller: Controller, send: Callable[[bytes], None]) -> None:
         self.controller, self._send = controller, send
-        self.watch: RunWatch | None = None
         self.closed = False
         self._open = False  # nothing is sent, and nothing started, before a real page has said hello
         # the run to turn to and its twin, handed over by a command's thread
@@ -69,13 +68,19 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._shown: dict[str, Any] = {}  # of the status
 
+    @property
+    def watch(self) -> RunWatch | None:
+        """Of the run shown."""
+        news = self._news  # once: another thread may ask while the page turns to another run
+        return None if news is None else news.watch
+
     # --- going out ----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Send what is new, if the page keeps up."""
         if self._next is not None and not self.closed:
-            (self.watch, twin), self._next, self._open, self._shown = self._next, None, True, {}
-            self.projection, self._news = None, None if self.watch is None else News(self.watch, twin)
+            (watch, twin), self._next, self._open, self._shown = self._next, None, True, {}
+            self.projection, self._news = None, None if watch is None else News(watch, twin)
         if not self._open or self.closed:
             return
         try:
@@ -89,7 +94,7 @@ class Session:
         except (ZSpaceError, Refusal) as error:
             log.warning("page: %s", error)
             self._reply({"type": "problem", "reason": str(error)})
-            self.watch = self._news = None
+            self._news = None
 
     def _send_batch(self) -> None:
         parts, now = self._fresh(), time.monotonic()
@@ -177,22 +182,21 @@ class Session:
 
     def _paint(self, message: Message) -> None:
         """A painted layer of the run that this page shows: on its atlas, which steers it, or on its disk."""
-        if self.watch is None or message.frame != self.watch.frame.signature():
+        news = self._news
+        if news is None or message.frame != news.watch.frame.signature():
             raise Refusal("frame", f"the layer was painted on frame {message.frame[:12] or 'none'}, the run shown has "
                           "another: paint again on the chart as it is now")
-        frame = self.watch.frame
+        frame = news.watch.frame
         if message.chart == "disk":
             self._start(partial(self._paint_disk, message), message.sequence, self.controller.painting)
             return
         if message.shape != (frame.bands, frame.sheets):
             raise Refusal("shape", f"the layer has shape {message.shape}: the chart has {(frame.bands, frame.sheets)}")
         layer = np.frombuffer(message.values, "<f4").reshape(message.shape)
-        watch, news = self.watch, self._news
 
         def paint() -> Answer:
-            answer = self.controller.paint(watch, layer, message.coherence)
-            if news is not None:
-                news.own_layer = answer["seq"]
+            answer = self.controller.paint(news.watch, layer, message.coherence)
+            news.own_layer = answer["seq"]
             return answer
 
         self._start(paint, message.sequence, self.controller.painting)
@@ -254,10 +258,9 @@ class Session:
 
     def ask_twin(self, ask: Answer) -> Answer:
         """Start the shown run's unpainted twin; its differences come with the next batches."""
-        watch, news = self._watched(), self._news
-        answer = self.controller.twin(watch)
-        if news is not None:
-            news.twin = self._twin_of(watch)
+        news = self._shown_news()
+        answer = self.controller.twin(news.watch)
+        news.twin = self._twin_of(news.watch)
         return answer
 
     def generate(self, ask: Answer) -> Answer:
@@ -294,7 +297,7 @@ class Session:
 
     def close(self) -> None:
         """The page is gone."""
-        self.closed, self.watch, self._news, self.projection = True, None, None, None
+        self.closed, self._news, self.projection = True, None, None
         self.hush({})
 
     def look(self, ask: Answer) -> Answer:
@@ -314,10 +317,14 @@ class Session:
         self._send(codec.encode(Message("file", sequence=watch.step, shape=(len(data),), dtype="u8", values=data)))
         return {"name": f"{watch.folder.id}-atlas-{watch.step}.png"}
 
-    def _watched(self) -> RunWatch:
-        if self.watch is None:
+    def _shown_news(self) -> News:
+        news = self._news
+        if news is None:
             raise CommandError("no run is shown: start one first")
-        return self.watch
+        return news
+
+    def _watched(self) -> RunWatch:
+        return self._shown_news().watch
 
 
 def _cancel(session: Session, ask: Answer) -> Answer:

@@ -141,6 +141,8 @@ def at_work(folder: Path) -> Iterator[None]:
     run = RunFolder(folder)
     send(run, "resume")
     wait_for(lambda: run.status() == "running")
-    yield
-    send(run, "pause")
-    wait_for(lambda: run.status() == "paused")
+    try:
+        yield
+    finally:
+        send(run, "pause")
+        wait_for(lambda: run.status() == "paused")
