@@ -33,7 +33,7 @@ export class Paint {
     this.tools.cancel()
     this.facts = facts
     this.strokes = []
-    this.gains = this.effect = null
+    this.layer = this.gains = this.effect = this.status = null
     this.acknowledged = 0
     this.kept = sessionStorage.getItem(this.key)
     this.surface?.release()
@@ -72,7 +72,7 @@ export class Paint {
     if (status === this.status) return
     this.status = status
     if (this.alive && this.kept) { // painted just before the server went away
-      this.layer = Float32Array.from(JSON.parse(this.kept))
+      this.hold(Float32Array.from(JSON.parse(this.kept)))
       this.kept = null
       this.open().then((surface) => { surface.setRelation(this.layer); this.send() })
     }
@@ -169,6 +169,12 @@ export class Paint {
 
   painted(what) { this.tools.done(what) }
 
+  // the layer that is painted now, read out where the cursor is
+  hold(layer) {
+    this.layer = layer
+    this.atlas.read()
+  }
+
   // --- the layer goes out ---
 
   // the newest layer goes out, one in flight; it is kept here until the server has it on disk
@@ -181,7 +187,7 @@ export class Paint {
       while (this.fresh) {
         this.fresh = false
         const layer = await this.surface.relation()
-        this.layer = layer
+        this.hold(layer)
         sessionStorage.setItem(this.key, JSON.stringify([...layer]))
         const {seq} = await this.channel.paint({chart: "atlas", shape: [this.atlas.size.bands, this.atlas.size.sheets], values: layer, depth: this.surface.depth, frame: this.facts.signature})
         sessionStorage.removeItem(this.key)
@@ -207,7 +213,7 @@ export class Paint {
   takeLayer({seq}, {values}) {
     if (seq <= this.acknowledged || this.sending || this.tools.busy || this.kept) return
     this.acknowledged = seq
-    this.layer = values.slice() // of a batch only what is kept is held on to
+    this.hold(values.slice()) // of a batch only what is kept is held on to
     this.surface?.setRelation(this.layer)
     this.tools.count()
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
+from core.runs.config import RunConfig
 from core.runs.control import send
+from core.runs.opening import create_run
 from core.runs.store import RunFolder
 from core.runs.work import WorkQueue
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, records, serving, wait_for
@@ -133,6 +137,20 @@ def long_run(server: Server, texts: Path) -> Path:
     with at_work(folder):
         wait_for(lambda: sum("bands" in r for r in records(folder / "metrics.jsonl")) >= 3)
     return folder
+
+
+@contextmanager
+def training(runs: Path, texts: Path) -> Iterator[RunFolder]:
+    """A run that is at work inside the block in a process of its own, beside what the queue has."""
+    folder = create_run(runs, RunConfig.from_preset((str(texts / "plain"),), "tiny", threads=1, steps=100_000,
+                                                    field_every=4))
+    send(folder, "start")
+    process = subprocess.Popen([sys.executable, "-m", "core.runs.trainer", str(folder.path)])
+    try:
+        yield folder
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

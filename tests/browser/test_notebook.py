@@ -6,8 +6,6 @@ The tests share one JupyterLab; each has its notebook, its kernel and its page.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +15,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from core.runs.config import RunConfig
-from core.runs.control import paint, send
-from core.runs.opening import create_run
+from core.runs.control import paint
 from core.runs.store import RunFolder
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, training
 from tests.browser.lab import Lab, jupyterlab
 from tests.browser.test_paint import heaviest, journalled, settled
 from tests.serving import folded, wait_for
@@ -198,13 +194,8 @@ def drag(page: Page, card: Locator, *cells: tuple[int, int]) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, texts: Path) -> Iterator[RunFolder]:
     """Of a run at work."""
-    folder = create_run(tmp_path, RunConfig.from_preset((str(texts / "plain"),), "tiny", threads=1, steps=100_000,
-                                                        field_every=4))
-    send(folder, "start")
-    process = subprocess.Popen([sys.executable, "-m", "core.runs.trainer", str(folder.path)])
-    yield folder
-    process.kill()
-    process.wait()
+    with training(tmp_path, texts) as folder:
+        yield folder
 
 
 def test_painting_in_a_cell_steers_a_run(watched: Watched, lab: Lab, folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from canvas.strokes import Recording
-from tests.browser.conftest import Watched, at_work, long_run
+from tests.browser.conftest import Watched, at_work, long_run, training
 from tests.kernels.conftest import WEBGPU
 from tests.serving import CHROMIUM_FLAGS, Server, chromium, folded, records, serving, wait_for
 
@@ -173,6 +173,13 @@ def test_a_stroke_becomes_the_gains_that_the_trainer_recorded(page: Page, folder
     expect(page.locator("#gains-text")).to_contain_text(f"{low:.2f} – {high:.2f}")
     expect(page.locator("#paint-state")).to_contain_text("in force from step")
     expect(page.locator("#readout")).to_contain_text(f"painted gain× {2.0 ** layer[2, 5]:.2f}")
+
+
+def test_what_is_painted_is_read_out_while_the_run_rests(page: Page, folder: Path) -> None:
+    click(page, 2, 5)
+    expect(page.locator("#readout")).to_contain_text(f"painted gain× {2.0 ** journalled(folder)[2, 5]:.2f}")
+    page.locator("#paint-clear").click()
+    expect(page.locator("#readout")).not_to_contain_text("painted gain")
 
 
 def test_attenuate_undo_and_clear(page: Page, folder: Path) -> None:
@@ -517,6 +524,23 @@ def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> No
     expect(page.locator("#paint-spectrum-says")).to_contain_text("Nothing but its mean", timeout=30_000)
     page.keyboard.press("8")
     acknowledged(page)
+
+
+def test_another_run_begins_without_this_ones_paint(page: Page, folder: Path, server: Server, texts: Path) -> None:
+    def show(run: Path) -> None:
+        page.evaluate("run => { location.hash = `#/live?run=${run}` }", run.name)
+        wait_for(lambda: page.evaluate("workbench.paint.facts.run") == run.name, 20)
+        wait_for(lambda: page.evaluate("workbench.paint.shown && workbench.paint.surface?.size != null"), 20)
+
+    click(page, 2, 5)
+    with training(server.runs, texts) as other:
+        show(other.path)
+        assert not any(page.evaluate("workbench.paint.surface.relation().then((r) => [...r])"))
+        expect(page.locator("#readout")).not_to_contain_text("painted gain")
+        page.mouse.move(0, 0)
+        show(folder)
+    page.mouse.move(*place(page, 2, 5))
+    expect(page.locator("#readout")).to_contain_text(f"painted gain× {2.0 ** journalled(folder)[2, 5]:.2f}")
 
 
 def test_what_was_acknowledged_outlives_the_server(page: Page, folder: Path, gpu: Watched) -> None:
