@@ -1,4 +1,6 @@
-// A WebGPU adapter, or why there is none.
+// A WebGPU adapter, or why there is none; and whether one that was lost is worth another try.
+
+const MOST = 3, WITHIN = 60_000; // losses, ms
 
 /** Why there is no WebGPU, in words for the user. */
 export class Unavailable extends Error {}
@@ -10,4 +12,19 @@ export async function findAdapter() {
   const adapter = await navigator.gpu.requestAdapter();
   if (!adapter) throw new Unavailable("no adapter");
   return adapter;
+}
+
+/** When devices were lost. */
+export class Losses {
+  #times = [];
+
+  add() {
+    const now = performance.now();
+    this.#times = [...this.#times.filter((time) => now - time < WITHIN), now];
+  }
+
+  /** Whether another device would be lost, too. */
+  get many() {
+    return this.#times.length >= MOST;
+  }
 }

@@ -1,4 +1,5 @@
 // The disk on Generate: the run's symbols where its model puts them, and paint under them as a desire.
+import {Losses} from "./adapter.js"
 import {SIDE, extend, paint} from "./dabs.js"
 import {PlainMap, openMap, seen, shownAt, viewFrom} from "./diskmap.js"
 import {$, css, fixed, onRatio, toast, whole} from "./dom.js"
@@ -32,8 +33,10 @@ export class Disk {
   constructor(channel, kernels) {
     this.channel = channel
     this.canvas = $("disk")
+    this.kernels = kernels
+    this.losses = new Losses()
     this.map = new PlainMap("starting")
-    openMap(kernels).then((map) => this.use(map))
+    this.start()
     this.tool = "want"
     this.cursor = [0, 0]
     this.layers = {measured: true, painted: true, effect: false}
@@ -85,10 +88,16 @@ export class Disk {
 
   // --- what draws it, and from where it is seen ---
 
+  async start() { this.use(await openMap(this.kernels)) }
+
   use(map) {
     this.map = map
     $("disk-backend").textContent = map.name === "webgpu" ? "WebGPU" : `2-D: ${map.reason}`
-    map.lost.then(() => this.use(new PlainMap("the device was lost")))
+    map.lost.then(() => {
+      this.losses.add()
+      this.use(new PlainMap("the device was lost"))
+      if (!this.losses.many) this.start()
+    })
     this.draw()
   }
 

@@ -8,14 +8,13 @@
 // The page gives the canvas its size by style; width and height attributes stay alone. Listen to pointers on the canvas
 // itself: it is never replaced, because engines draw off screen and hand over bitmaps.
 
-import { Unavailable, findAdapter } from "./adapter.js";
+import { Losses, Unavailable, findAdapter } from "./adapter.js";
 import { REST, WAVE, assertWhole, layerSize, point, settings, spread, stamps } from "./brush.js";
 import { onRatio } from "./dom.js";
 import { MOST, Painting } from "./painting.js";
 import { PlainEngine } from "./surface2d.js";
 import { GpuEngine } from "./surfacegpu.js";
 
-const LOSSES = 3; // within a minute: then the device is not worth another try
 const WHOLE = [[0, 0], [1, 1]], WIPE = { tool: "stamp", size: 1, strength: 1, erase: true };
 const MOST_STEPS = 4; // of the wave in one frame: with a deposit and the colours six dispatches
 const SLOW = 40; // ms of a frame from which the picture gets coarser
@@ -33,7 +32,7 @@ export class Surface extends EventTarget {
   #engine = null; // null while a device is asked for: operations wait in the painting
   #ready; // promise of the engine
   #generation = 0; // callbacks of an older engine are ignored
-  #losses = [];
+  #losses = new Losses();
   #stroke = null; // the open one
   #restored = []; // stamps that make the relation which was restored last
   #moving = false;
@@ -357,7 +356,7 @@ export class Surface extends EventTarget {
     const generation = ++this.#generation;
     let engine, reason = "";
     try {
-      if (this.#losses.length >= LOSSES) throw new Unavailable(again);
+      if (this.#losses.many) throw new Unavailable(again);
       engine = await GpuEngine.create(await findAdapter(), this.kernels, this.shape);
     } catch (error) {
       engine = new PlainEngine(this.shape);
@@ -382,8 +381,7 @@ export class Surface extends EventTarget {
 
   #lose(generation) {
     if (generation !== this.#generation) return;
-    const now = performance.now();
-    this.#losses = [...this.#losses.filter((time) => now - time < 60_000), now];
+    this.#losses.add();
     this.#engine = null;
     this.#ready = this.#start("the device was lost");
   }
