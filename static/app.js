@@ -291,9 +291,8 @@ class Page {
   key(event) {
     if (event.target.type === "range" && event.target.form && event.key.startsWith("Arrow")) return // it moves the slider
     const typing = event.target.type !== "range" && /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox"
-    const tools = this.paint.tools, chord = (event.ctrlKey || event.metaKey) && !typing && event.key.toLowerCase()
-    if (["z", "y"].includes(chord)) { event.preventDefault(); chord === "y" || event.shiftKey ? tools.redo() : tools.undo(); return }
-    if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return
+    const tools = this.paint.tools
+    if (typing || tools.chord(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return
     const onButton = event.target.closest?.("button, a, [role=button]")
     const act = {
       " ": () => this.bar.toggle(), f: () => this.atlas.follow(true), k: () => this.toggleScript(), s: () => this.bar.save(), n: () => this.form.show(), t: () => this.theme(),
@@ -301,7 +300,7 @@ class Page {
       ArrowLeft: () => this.atlas.step(-1), ArrowRight: () => this.atlas.step(1), Home: () => this.atlas.go(0), End: () => this.atlas.follow(true),
       ...tools.keys,
       j: () => { location.hash = "#/projector" },
-      ...Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => (this.place.page === "generate" ? this.disk : tools).toggle(layer)])), p: () => this.atlas.play(),
+      ...(this.place.page === "generate" ? this.disk.keys : {}), p: () => this.atlas.play(),
       g: () => document.querySelector(`[data-kind="${this.atlas.kind === "state" ? "gradient" : "state"}"]`).click(),
       ...Object.fromEntries([1, 2, 3, 4].map((i) => [String(i), () => document.querySelector(`[data-echo="${i - 1}"]`).click()])),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key]

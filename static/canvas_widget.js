@@ -1,17 +1,18 @@
 // The canvas in a notebook: a layer that is painted on, over the field that a run or Python shows, and every layer in Python.
 import {el, whole} from "./dom.js"
 import {power, ranges} from "./field.js"
-import {tables} from "./palettes.js"
+import {layered} from "./palettes.js"
 import {Surface} from "./surface.js"
 import {Tools} from "./tools.js"
 import {Card, Chart, pairs} from "./widget.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
 const TOOLS = {
-  brush: "Paint where the pointer goes", line: "Paint a line from where you press to where you let go",
-  stamp: "Paint one level square where you let go; snapped to cells, whole cells", lasso: "Fill what you draw around",
+  brush: "Paint where the pointer goes (B)", line: "Paint a line from where you press to where you let go (I)",
+  stamp: "Paint one level square where you let go; snapped to cells, whole cells (Q)", lasso: "Fill what you draw around (O)",
 }
-const MODES = {more: ["Amplify", "Paint gains above 1"], less: ["Attenuate", "Paint gains below 1"], erase: ["Erase", "Back to neutral"]}
+const LAYERS = {measured: "The measured field, under the paint (5)", painted: "What is painted (6)"}
+const MODES = {more: ["Amplify", "Paint gains above 1"], less: ["Attenuate", "Paint gains below 1 (X)"], erase: ["Erase", "Back to neutral (E)"]}
 
 export function render({model, el: host}) {
   const widget = new CanvasWidget(model, host)
@@ -34,9 +35,9 @@ class CanvasWidget extends Card {
       says: el("div", {class: "unseen", "aria-live": "polite"}), ghost: this.chart.ghost,
       size: slider("size", {min: 0.02, max: 0.2, step: 0.01, value: 0.06}), strength: slider("strength", {min: 0.25, max: 3, step: 0.25, value: 1.5}),
       hardness: slider("hardness", {min: 0, max: 0.9, step: 0.1, value: 0}),
-      mirror: button("Mirror", {title: "Repeat every stroke at the opposite phase: 45° at 315°", "aria-pressed": "false"}),
-      snap: button("Snap", {title: "Snap to cells", "aria-pressed": "false"}),
-      undo: button("Undo", {title: "Take the last stroke back"}), redo: button("Redo", {title: "Do it again"}), clear: button("Clear", {title: "Wipe the layer"}),
+      mirror: button("Mirror", {title: "Repeat every stroke at the opposite phase: 45° at 315° (M)", "aria-pressed": "false"}),
+      snap: button("Snap", {title: "Snap to cells (A)", "aria-pressed": "false"}),
+      undo: button("Undo", {title: "Take the last stroke back (U)"}), redo: button("Redo", {title: "Do it again (Y)"}), clear: button("Clear", {title: "Wipe the layer (C)"}),
     }
     const label = (word, title, input) => el("label", {title}, word, input)
     this.card.append(
@@ -44,11 +45,13 @@ class CanvasWidget extends Card {
       el("div", {class: "tools", role: "toolbar", "aria-label": "painting"},
         segments("tool", Object.entries(TOOLS).map(([name, title]) => el("button", {type: "button", "data-tool": name, title}, name[0].toUpperCase() + name.slice(1)))),
         segments("what it does", Object.entries(MODES).map(([name, [word, title]]) => el("button", {type: "button", "data-mode": name, title}, word))),
-        label("size", "Radius of the brush, in turns", parts.size), label("strength", "log2 gain of a click, share of an eraser's; a pen's pressure scales it", parts.strength),
-        label("hard", "How much of the brush is level before it falls off", parts.hardness),
-        parts.mirror, parts.snap, parts.undo, parts.redo, parts.clear),
+        label("size", "Radius of the brush, in turns ([ ])", parts.size), label("strength", "log2 gain of a click, share of an eraser's; a pen's pressure scales it (, .)", parts.strength),
+        label("hard", "How much of the brush is level before it falls off ({ })", parts.hardness),
+        parts.mirror, parts.snap, parts.undo, parts.redo, parts.clear,
+        segments("layers shown", Object.entries(LAYERS).map(([name, title]) => el("button", {type: "button", "data-layer": name, "aria-pressed": "true", title}, name)))),
       this.readout, parts.says)
     this.tools = new Tools(this.hand(), this.chart, {root: this.card, part: (name) => parts[name], canvas: this.chart.canvas, face: this.chart.face})
+    this.tools.listen(this.card)
     this.tools.turn("more")
     this.tools.choose("brush")
     this.tools.count()
@@ -64,6 +67,7 @@ class CanvasWidget extends Card {
       get focused() { return widget.chart.face.matches(":focus-visible") },
       take() {}, // they are always in hand
       feed: () => this.chart.drawLines(),
+      dress: () => this.themed(),
       send: () => this.send(),
     }
   }
@@ -133,7 +137,7 @@ class CanvasWidget extends Card {
   }
 
   colours() {
-    return tables(this.css("--paper"), this.css("--accent"))
+    return layered((name) => this.css(name), this.tools.layers)
   }
 
   themed() {

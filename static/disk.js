@@ -277,6 +277,9 @@ export class Disk {
     }
   }
 
+  // wherever on its page they are pressed
+  get keys() { return Object.fromEntries(Object.keys(this.layers).map((layer, i) => [String(5 + i), () => this.toggle(layer)])) }
+
   toggle(layer) {
     this.layers[layer] = !this.layers[layer]
     document.querySelector(`[data-disk-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])

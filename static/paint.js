@@ -2,18 +2,12 @@
 import {$, css, el, short, svg, toast, whole} from "./dom.js"
 import {model} from "./charts.js"
 import {power} from "./field.js"
-import {bytes, table, tables} from "./palettes.js"
+import {bytes, layered} from "./palettes.js"
 import {Spectral} from "./spectral.js"
 import {Surface} from "./surface.js"
 import {Tools} from "./tools.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
-
-// a hidden layer lets through what is below
-function colours({measured, painted}) {
-  const all = tables(css("--paper"), css("--accent"))
-  return {field: measured ? all.field : table(Array(256).fill(css("--raised"))), painted: painted ? all.painted : new Uint8Array(1024)}
-}
 
 export class Paint {
   constructor(channel, atlas) {
@@ -48,7 +42,7 @@ export class Paint {
   // the surface is made when it is first wanted; a layer that the server never acknowledged goes out again
   open() {
     const {bands, sheets} = this.atlas.size
-    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: colours(this.tools.layers)}).then((surface) => {
+    this.opening ??= Surface.create(this.canvas, {kernels: new URL("workbench/static/kernels", document.baseURI).href, bands, sheets, tables: layered(css, this.tools.layers)}).then((surface) => {
       this.surface = surface
       surface.addEventListener("backend", () => this.tell())
       this.spectral.attach(surface)
@@ -141,7 +135,7 @@ export class Paint {
 
   // the layers in their colours
   dress() {
-    this.surface?.setTables(colours(this.tools.layers))
+    this.surface?.setTables(layered(css, this.tools.layers))
     this.spectral.show(Boolean(this.shown && this.tools.layers.spectrum))
     this.spectral.draw()
     this.feed()

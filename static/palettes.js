@@ -16,3 +16,8 @@ export const bytes = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i
 export const table = (colours) => Uint8Array.from(colours.flatMap((c) => [...bytes(c), 255]))
 // of a Surface; what is painted: the accent where it amplifies, the paper's colour where it attenuates
 export const tables = (paper, accent) => ({field: table(SEQUENTIAL), painted: table([...Array(256).keys()].map((i) => (i < 128 ? paper : accent)))})
+// the same in a theme's colours, given by name; a hidden layer lets through what is below
+export function layered(css, {measured, painted}) {
+  const all = tables(css("--paper"), css("--accent"))
+  return {field: measured ? all.field : table(Array(256).fill(css("--raised"))), painted: painted ? all.painted : new Uint8Array(1024)}
+}

@@ -253,18 +253,6 @@ class Curves {
   }
 }
 
-// keys, as on the workbench's own page
-function watchKeys(run) {
-  const layers = Object.fromEntries(["measured", "painted", "effect"].map((layer, i) => [String(5 + i), () => run.tools.toggle(layer)]))
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.target.tagName === "TEXTAREA") return
-    const act = {...run.tools.keys, ...layers, p: () => run.play()}[event.key.toLowerCase()]
-    if (!act) return
-    event.preventDefault()
-    act()
-  })
-}
-
 async function load(name) {
   const answer = await fetch(new URL(`../${name}`, HERE))
   if (!answer.ok) throw new Error(`${name} is not there (${answer.status}): copy the whole folder`)
@@ -290,7 +278,7 @@ async function start() {
   })
   run.draw()
   disk.open()
-  watchKeys(run)
+  run.tools.listen(window, {p: () => run.play()}) // as on the workbench's own page
   window.recorded = {run, disk, script} // for the console, and for tests that look inside
 }
 

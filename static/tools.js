@@ -50,14 +50,35 @@ export class Tools {
     return {
       v: () => this.pick("look"), b: () => this.pick("brush"), i: () => this.pick("line"), q: () => this.pick("stamp"), o: () => this.pick("lasso"), e: () => this.eraser(),
       x: () => this.turn(this.mode === "more" ? "less" : "more"), m: () => this.flip("mirror"), a: () => this.flip("snap"), u: () => this.undo(), y: () => this.redo(), c: () => this.clear(),
-      8: () => this.toggle("spectrum"),
+      ...Object.fromEntries(Object.keys(this.layers).map((layer, i) => [String(5 + i), () => this.toggle(layer)])),
       "[": () => this.nudge("size", -1), "]": () => this.nudge("size", 1), "{": () => this.nudge("hardness", -1), "}": () => this.nudge("hardness", 1), ",": () => this.nudge("strength", -1), ".": () => this.nudge("strength", 1),
     }
   }
 
-  // --- choosing ---
+  // on a page, or in a cell, that has no other keys but `more`
+  listen(target, more = {}) {
+    target.addEventListener("keydown", (event) => {
+      if (event.defaultPrevented || event.target.tagName === "TEXTAREA" || this.chord(event)) return
+      const act = {...this.keys, ...more}[event.key.toLowerCase()]
+      if (!act || event.ctrlKey || event.metaKey || event.altKey) return
+      event.preventDefault()
+      act()
+    })
+  }
+
+  // Ctrl+Z, Shift+Ctrl+Z, Ctrl+Y: whether it was one of them
+  chord(event) {
+    const key = (event.ctrlKey || event.metaKey) && event.key.toLowerCase()
+    if (!["z", "y"].includes(key)) return false
+    event.preventDefault()
+    key === "y" || event.shiftKey ? this.redo() : this.undo()
+    return true
+  }
+
+  // --- choosing, of what there are buttons for ---
 
   choose(tool) {
+    if (!this.button("tool", tool)) return
     this.cancel()
     this.tool = tool
     this.mark("tool", tool)
@@ -93,8 +114,9 @@ export class Tools {
   }
 
   toggle(layer) {
+    if (!this.button("layer", layer)) return
     this.layers[layer] = !this.layers[layer]
-    this.root.querySelector(`[data-layer=${layer}]`).setAttribute("aria-pressed", this.layers[layer])
+    this.button("layer", layer).setAttribute("aria-pressed", this.layers[layer])
     this.say(`layer ${layer} ${this.layers[layer] ? "shown" : "hidden"}`)
     this.paint.dress()
   }
@@ -249,6 +271,8 @@ export class Tools {
     el("a", {href: url, download: `${this.paint.facts.run}-strokes.json`}).click()
     setTimeout(() => URL.revokeObjectURL(url), 10000)
   }
+
+  button(group, name) { return this.root.querySelector(`[data-${group}=${name}]`) }
 
   mark(group, chosen) {
     for (const b of this.root.querySelectorAll(`[data-${group}]`)) b.setAttribute("aria-pressed", b.dataset[group] === chosen)

@@ -173,6 +173,24 @@ canvas.show(np.arange(48.0).reshape(6, 8))
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     expect(card.locator("[aria-live=polite]")).to_contain_text("given up")
+    letters_do_what_the_buttons_do(page, card, lab, want)
+
+
+def letters_do_what_the_buttons_do(page: Page, card: Locator, lab: Lab, layer: np.ndarray) -> None:
+    """In the widget, and nothing in the notebook around it."""
+    cells = page.locator(".jp-Cell").count()
+    buttons = ("Line", "Stamp", "Lasso", "Brush", "Erase", "Mirror", "Snap", "Amplify", "measured", "painted")
+    for key, name in zip("iqobemax56", buttons, strict=True):
+        button = card.get_by_role("button", name=name)
+        before = button.get_attribute("aria-pressed")
+        page.keyboard.press(key)
+        expect(button).to_have_attribute("aria-pressed", "true" if before == "false" else "false")
+    page.keyboard.press("c")
+    wait_for(lambda: not painted(lab).any(), 20)
+    for key, want in (("u", layer), ("y", 0 * layer), ("Control+z", layer), ("Control+Shift+z", 0 * layer)):
+        page.keyboard.press(key)
+        wait_for(lambda: np.array_equal(painted(lab), want), 20)  # noqa: B023
+    assert page.locator(".jp-Cell").count() == cells
 
 
 def painted(lab: Lab) -> np.ndarray:
