@@ -135,7 +135,7 @@ class ZAtlas:
         It holds `head` (JSON in UTF-8 bytes: capacity, and all of a chart but its arrays), and for chart i, oldest
         first, `rho{i}` and, where the signal is kept, `signal{i}`.
         """
-        from core.runs.store import write_atomic
+        from core.runs.files import write_atomic
 
         charts, buffer = tuple(self), io.BytesIO()
         head = json.dumps({"capacity": self.capacity, "charts": [_head(c) for c in charts]}, allow_nan=False)

@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 
 from core.errors import RunError
 from core.primitives import Shape
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
-from core.runs.store import write_atomic
 
 VERSION = 1
 ROUNDS = 5  # of measuring all candidates in turn, after one to warm up

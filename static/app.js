@@ -29,7 +29,8 @@ export function start(link) {
 
 class Page {
   constructor(link) {
-    this.channel = new Channel(link, {onBatch: (messages, size) => this.take(messages, size), onLost: () => this.lose(), onFound: () => this.find()})
+    this.channel = new Channel(link, {onBatch: (messages, size) => this.take(messages, size), onLost: (gone) => this.lose(gone), onFound: () => this.find()})
+    for (const document of Bokeh.documents) document.on_event("connection_lost", () => { this.channel.gone = true })
     const ask = (command, args) => this.channel.ask(command, args)
     this.ask = ask
     this.bar = new Bar(ask, toast)
@@ -253,10 +254,10 @@ class Page {
     if (sentence) node.replaceChildren(el("span", {}, sentence), el("span", {class: "fill"}), el("button", {class: "plain", onclick: () => { node.hidden = true }}, "Dismiss"))
   }
 
-  lose() {
+  lose(gone) {
     $("run-state").dataset.state = "lost"
-    $("run-state").textContent = "server lost"
-    this.notice("The server does not answer. A run at work goes on by itself; this page comes back as soon as the server does.", "wait")
+    $("run-state").textContent = gone ? "server lost" : "server busy"
+    this.notice(gone ? "The server does not answer. A run at work goes on by itself; this page comes back as soon as the server does." : "The server is slow to answer: this machine is busy. A run at work goes on by itself.", "wait")
   }
 
   find() {

@@ -2,10 +2,11 @@
 import {decodeAll, encode, text} from "./codec.js"
 
 const SILENCE = 3000 // ms without a word after which the server is looked for
+const DEAD = 30000 // ms without a word after which a connection is taken for dead, though the server lives
 const ANSWER = 30000 // ms to wait for an answer
 
 export class Channel {
-  // model: what Panel hands to a component; onBatch(messages, bytes); onLost() when the server is gone, onFound() when it speaks again; patience in ms for an answer
+  // model: what Panel hands to a component; onBatch(messages, bytes); onLost(gone) when the server says nothing, onFound() when it speaks again; patience in ms for an answer
   constructor(model, {onBatch, onLost, onFound, patience = ANSWER}) {
     this.model = model
     this.onBatch = onBatch
@@ -15,8 +16,9 @@ export class Channel {
     this.sequence = 0
     this.waiting = new Map()
     this.heard = performance.now()
-    this.lost = false
-    this.met = false // whether the server ever spoke, or was seen to be away: only then does loading anew help
+    this.lost = null // or what became of the server: "busy", "gone"
+    this.met = false // whether the server ever spoke: only then does loading anew help against silence
+    this.gone = false // whether it was seen to be away since
     model.on("msg:custom", (data) => this.receive(data))
     if (onLost) this.watch = setInterval(() => this.check(), 1000) // a notebook looks after its kernel itself
   }
@@ -44,7 +46,8 @@ export class Channel {
     this.heard = performance.now()
     this.met = true
     if (this.lost) this.onFound() // it was only slow, or this page was
-    this.lost = false
+    this.lost = null
+    this.gone = false
     const messages = decodeAll(data)
     const first = messages[0].kind === "text" ? messages[0].json : {}
     if (first.type === "reply") this.settle(first.to, first)
@@ -61,17 +64,26 @@ export class Channel {
     else found.reject(new Error(answer.error))
   }
 
-  // a silent server is looked for over HTTP; once it answers, the page loads anew and catches up from the run's files
+  miss() {
+    const how = this.gone ? "gone" : "busy"
+    if (how === this.lost) return
+    this.lost = how
+    this.onLost(this.gone)
+  }
+
+  // a silent server is looked for over HTTP: one that is only busy is waited for; with one that was away, or that a dead
+  // connection hides, the page loads anew and catches up from the run's files
   async check() {
     if (performance.now() - this.heard < SILENCE || this.looking) return
     this.looking = true
-    if (!this.lost) this.onLost()
-    this.lost = true
+    this.miss()
     try {
       const answer = await fetch(new URL("workbench/static/icon.svg", document.baseURI), {cache: "no-store"})
-      if (answer.ok && this.met && performance.now() - this.heard >= SILENCE) location.reload()
+      const silent = performance.now() - this.heard
+      if (answer.ok && silent >= SILENCE && (this.gone || (this.met && silent >= DEAD))) location.reload()
     } catch {
-      this.met = true // still away: the next check looks again
+      this.gone = true
+      this.miss()
     } finally {
       this.looking = false
     }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from core.errors import RunError
 from core.render import THEMES
 from core.runs.curves import AXES, Group, curves_csv
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
-from core.runs.store import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

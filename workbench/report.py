@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core.runs.curves import Group, difference, group_runs, read_run
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
-from core.runs.store import RunStore, write_atomic
+from core.runs.store import RunStore
 from core.runs.sweep import Sweep
 from workbench.plots import save_curves
 

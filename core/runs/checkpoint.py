@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from core.atlas import warp_layer
 from core.errors import RunError
 from core.frame import ZFrame
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
-from core.runs.store import RunFolder, write_atomic
+from core.runs.store import RunFolder
 from core.scheduler import Scheduler
 
 SCHEMA = "zspace.checkpoint.v1"

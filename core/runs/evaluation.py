@@ -19,9 +19,10 @@ from core.evaluate import report, score
 from core.generate import generate
 from core.memorisation import GRAM, found_grams
 from core.runs.config import RunConfig, environment
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
 from core.runs.opening import load_model
-from core.runs.store import RunFolder, write_atomic
+from core.runs.store import RunFolder
 from core.texts import read_text
 
 SEED = 0

@@ -18,7 +18,8 @@ from typing import Any
 
 from core.errors import ZSpaceError
 from core.runs import compare
-from core.runs.store import RunFolder, RunStore, status_of
+from core.runs.heartbeat import status_of
+from core.runs.store import RunFolder, RunStore
 from core.tuning import cache_folder
 
 UNREADABLE = "unreadable"

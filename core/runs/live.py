@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RunError
+from core.runs.files import write_atomic
 from core.runs.journal import io_error
-from core.runs.store import write_atomic
 
 CAPACITY = 512
 KINDS = ("state", "gradient")

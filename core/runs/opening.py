@@ -17,6 +17,7 @@ from core.runs.checkpoint import digest, find_checkpoint, load_checkpoint, param
 from core.runs.config import RunConfig, environment
 from core.runs.events import Row
 from core.runs.store import RunFolder, RunStore
+from core.tuning import chosen
 
 
 def create_run(root: Path | str, config: RunConfig, state: Mapping[str, Any] | None = None) -> RunFolder:
@@ -46,6 +47,13 @@ def create_run(root: Path | str, config: RunConfig, state: Mapping[str, Any] | N
     if initial:
         save_initial(folder, initial)
     return folder
+
+
+def record_tuned(folder: RunFolder) -> None:
+    """Which variants of kernels the first step chose: for information, they all compute the same bits."""
+    if found := chosen():
+        record = folder.read_config()
+        folder.write_config({**record, "environment": {**record["environment"], "tuned": found}})
 
 
 def open_corpus(record: Row) -> Corpus:

@@ -26,7 +26,8 @@ from core.nn.model import Model, Parameters
 from core.roundtable import classify_roundtable
 from core.runs.config import RunConfig
 from core.runs.events import Row
-from core.runs.store import RunFolder, write_atomic
+from core.runs.files import write_atomic
+from core.runs.store import RunFolder
 
 PROBE_SEQUENCES = 4  # of a batch that the field looks at: enough for a mean, a hundredth of a step's time
 SAMPLE_LENGTH = 240

@@ -14,7 +14,17 @@ from core.functions import cross_entropy
 from core.nn.model import Dropout, Model, Parameters
 from core.nonfinite import Origin, find_nonfinite, line
 from core.optim import Optimiser, clip_by_norm
+from core.random import Philox
 from core.runs.config import RunConfig
+
+BATCH_STREAM = 2  # of the random numbers, see core.generate
+
+
+def windows(text: NDArray[np.integer], config: RunConfig, step: int) -> NDArray[np.int32]:
+    """What a step learns from: windows [accumulate * N, T + 1] at random places of the training part."""
+    starts = Philox(config.seed).choice_offsets(BATCH_STREAM, step, config.accumulate * config.batch,
+                                                len(text) - config.window)
+    return np.stack([text[s : s + config.window + 1] for s in starts.astype(np.int64)]).astype(np.int32)
 
 
 def loss_and_gradients(model: Model, parameters: Parameters, tokens: NDArray[np.int32], config: RunConfig,

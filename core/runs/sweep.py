@@ -26,9 +26,10 @@ from core.runs.config import RunConfig
 from core.runs.control import send
 from core.runs.curves import STEERING
 from core.runs.events import Row
+from core.runs.heartbeat import BEAT_SECONDS
 from core.runs.journal import read_records
 from core.runs.opening import create_run
-from core.runs.store import BEAT_SECONDS, RunFolder, RunStore
+from core.runs.store import RunFolder, RunStore
 from core.runs.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -34,7 +34,6 @@ from core.errors import PatchError, RunError
 from core.frame import ZFrame
 from core.optim import OPTIMISERS, Hypergrad, Schedule, clip_by_norm
 from core.packing import Packing
-from core.random import Philox
 from core.runs import readings
 from core.runs.checkpoint import (
     checkpoint_path,
@@ -49,18 +48,18 @@ from core.runs.checkpoint import (
 )
 from core.runs.config import RunConfig
 from core.runs.events import Inputs, Row, Rows, any_of, last_of
+from core.runs.files import write_atomic
+from core.runs.heartbeat import Heartbeat
 from core.runs.live import LiveWriter, Look
-from core.runs.opening import open_corpus
+from core.runs.opening import open_corpus, record_tuned
 from core.runs.steering import first_painted, new_scheduler, push
-from core.runs.step import find_origin, loss_and_gradients
-from core.runs.store import Heartbeat, RunFolder, write_atomic
+from core.runs.step import find_origin, loss_and_gradients, windows
+from core.runs.store import RunFolder
 from core.runs.vitals import Vitals, relative_change
 from core.steer import gains
 from core.trace import Ceilings, Trace, measure_ceilings
-from core.tuning import chosen
 
 log = logging.getLogger(__name__)
-BATCH_STREAM = 2  # of the random numbers, see core.generate
 PAUSE_SECONDS = 0.05
 ROLLBACKS = 3
 GUESSING = 1.01  # times the loss of guessing: an untrained model is that close to it
@@ -100,7 +99,6 @@ class Trainer:
         if isinstance(self.optimiser, Hypergrad) and self.config.curvature:
             self.optimiser = replace(self.optimiser, ball={"embedding": self.config.curvature})
         self.schedule = Schedule(self.config.rate, self.config.steps, self.config.warmup, self.config.schedule)
-        self.random = Philox(self.config.seed)
         self.vitals = Vitals(self.corpus.validation, len(self.corpus.vocabulary))
         self.inputs = Inputs(folder.inputs)
         self.inputs.poll()
@@ -190,7 +188,7 @@ class Trainer:
             departs from the recorded one, or the disk refuses.
         """
         log.info("run %s on %s (%s), from step %d", self.folder.id, self.config.backend, self.backend_reason, self.step)
-        heart = Heartbeat(self.folder)
+        heart = Heartbeat(self.folder.heartbeat)
         heart.beat(self.step)
         gc.collect()
         gc.freeze()  # what is there by now outlives the loop: to look through it again took 14 % of the host's time
@@ -210,7 +208,7 @@ class Trainer:
                     self._train_step()
                     self._look_back()
                     if self.fresh and self.step == 1:
-                        self._record_tuned()
+                        record_tuned(self.folder)
                     if self.step == first + self.trace_steps:
                         self._write_trace()
                     heart.beat(self.step)
@@ -275,7 +273,7 @@ class Trainer:
         """One update and its row."""
         began, n = time.perf_counter(), self.step + 1
         look = n % self.config.field_every == 0
-        tokens = self._batch(n)
+        tokens = windows(self.corpus.train, self.config, n)
         self.backend.memory.restart()
         loss, grads, seen = loss_and_gradients(self.model, self.parameters, tokens, self.config, self.frame,
                                                gains(self.fold), n, look)
@@ -337,8 +335,8 @@ class Trainer:
 
     def _roll_back(self, step: int, what: str) -> None:
         """Go back to the last safe state with half the learning rate, and say where things went wrong."""
-        origin = find_origin(self.backend, self.model, self.parameters, self._batch(step), self.config, self.frame,
-                             gains(self.fold), step, self.optimiser)
+        origin = find_origin(self.backend, self.model, self.parameters, windows(self.corpus.train, self.config, step),
+                             self.config, self.frame, gains(self.fold), step, self.optimiser)
         why = f"{what} at step {step}, " + (f"first not finite: {origin}" if origin else "but not when it was repeated")
         if self.rollbacks == ROLLBACKS:
             raise RunError(f"{why}; the run went back {ROLLBACKS} times with half the learning rate each, so it ends "
@@ -353,19 +351,6 @@ class Trainer:
         found = asdict(origin) if origin else {}
         self.applied.emit({"step": step, "seq": [], "fold": {"atlas": self.scheduler.fold("atlas").to_record()},
                            "rollback": {"to": to, "rate_factor": 0.5**self.rollbacks, "reason": what, **found}})
-
-    def _batch(self, step: int) -> NDArray[np.int32]:
-        """Windows [accumulate * N, T + 1] at random places of the training part."""
-        c = self.config
-        count, places = c.accumulate * c.batch, len(self.corpus.train) - c.window
-        starts = self.random.choice_offsets(BATCH_STREAM, step, count, places)
-        return np.stack([self.corpus.train[s : s + c.window + 1] for s in starts.astype(np.int64)]).astype(np.int32)
-
-    def _record_tuned(self) -> None:
-        """Which variants of kernels the first step chose: for information, they all compute the same bits."""
-        if found := chosen():
-            record = self.folder.read_config()
-            self.folder.write_config({**record, "environment": {**record["environment"], "tuned": found}})
 
     def _write_trace(self) -> None:
         """End the trace that is on, and measure what the device reaches, to set the launches beside it."""

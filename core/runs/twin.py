@@ -14,9 +14,10 @@ from core.errors import RunError
 from core.frame import ZFrame
 from core.runs.checkpoint import checkpoint_path, good_step, latest_checkpoint, load_checkpoint
 from core.runs.events import Inputs, Row
+from core.runs.files import write_atomic
 from core.runs.journal import Follower, encode_record, io_error
 from core.runs.steering import first_painted
-from core.runs.store import RunFolder, RunStore, write_atomic
+from core.runs.store import RunFolder, RunStore
 
 LEFT_OUT = ("patch", "pause", "resume", "stop", "save")  # paint, and what leaves no trace in the rows
 _SAMPLE = re.compile(r"step-(\d{8,})\.(txt|bits\.json)")

@@ -22,8 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.runs.compare import summary
+from core.runs.heartbeat import Heartbeat
 from core.runs.index import RunIndex
-from core.runs.store import Heartbeat, RunFolder, RunStore
+from core.runs.store import RunFolder, RunStore
 from tests.bench.spawn import stamp
 
 CONFIG = {"model": "rnn", "preset": "tiny", "baselines": {"unigram": 4.2, "bigram": 3.4, "xz": 2.9},
@@ -45,7 +46,7 @@ def fill(folder: RunFolder, steps: int) -> None:
             rows.append({"step": step, "split": "validation", "bits": 4 / step, "characters": 4096})
     rows.append({"step": steps, "split": "final", "bits": 2.5, "interval": [2.4, 2.6]})
     folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    Heartbeat(folder).beat(steps, "finished")
+    Heartbeat(folder.heartbeat).beat(steps, "finished")
 
 
 def seconds(work: Callable[[], object]) -> float:

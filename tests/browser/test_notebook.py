@@ -19,7 +19,7 @@ from core.runs.control import paint
 from core.runs.store import RunFolder
 from tests.browser.conftest import Watched, training
 from tests.browser.lab import Lab, jupyterlab
-from tests.browser.test_paint import heaviest, journalled, settled
+from tests.browser.painting import heaviest, journalled, settled
 from tests.serving import folded, wait_for
 
 BANDS, SHEETS = 6, 8

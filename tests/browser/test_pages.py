@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -449,7 +450,23 @@ def test_a_page_that_was_deaf_for_a_while_still_tells_a_lost_server(page: Page, 
       return document.querySelector("#run-state").textContent
     }"""
     for _ in range(2):
-        assert page.evaluate(deaf) == "server lost"
+        assert page.evaluate(deaf) == "server busy"
         expect(page.locator("#run-state")).to_have_text("finished")
         expect(page.locator("#notice")).to_be_hidden()
         wait_for(lambda: not page.evaluate("workbench.channel.looking"))
+
+
+def test_a_busy_server_is_waited_for_a_dead_connection_not(page: Page, past: list[RunFolder], server: Server) -> None:
+    show(page, past[0])
+    page.evaluate("window.same = true")
+    assert server.process
+    server.process.send_signal(signal.SIGSTOP)
+    expect(page.locator("#run-state")).to_have_text("server busy")
+    page.wait_for_timeout(3000)
+    server.process.send_signal(signal.SIGCONT)
+    expect(page.locator("#run-state")).to_have_text("finished")
+    assert page.evaluate("window.same"), "the page loaded anew, and what was typed in it is lost"
+    with page.expect_event("load"):
+        page.evaluate("() => { const {channel} = workbench; channel.receive = () => {}; channel.heard -= 30_000 }")
+    assert page.evaluate("window.same") is None
+    expect(page.locator("#run-state")).to_have_text("finished")

@@ -21,7 +21,7 @@ from core.runs.control import send
 from core.runs.opening import create_run
 from core.runs.trainer import Trainer
 from tests.browser.conftest import Watched, at_work, long_run
-from tests.browser.test_paint import BANDS, SHEETS, acknowledged, begin, blank, journalled, place
+from tests.browser.painting import BANDS, SHEETS, acknowledged, begin, blank, journalled, place
 from tests.canvas.test_pure import FIELD, as_script
 from tests.canvas.test_strokes import VECTORS, some_strokes
 from tests.kernels.conftest import WEBGPU

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from core.runs.control import send
 from core.runs.store import RunFolder
 from tests.browser.conftest import Watched, at_work, long_run
-from tests.browser.test_paint import (
+from tests.browser.painting import (
     BANDS,
     SHEETS,
     acknowledged,

@@ -15,9 +15,10 @@ import pytest
 
 from core.runs import index as module
 from core.runs.compare import summary
+from core.runs.heartbeat import Heartbeat
 from core.runs.index import RunIndex
 from core.runs.journal import Journal
-from core.runs.store import Heartbeat, RunFolder, RunStore
+from core.runs.store import RunFolder, RunStore
 
 SETTINGS = {"model": "rnn", "preset": "tiny", "steps": 4, "baselines": {"unigram": 4.0}}
 
@@ -37,7 +38,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     for number in range(4):
         folder = store.create({**SETTINGS, "seed": number})
         fill(folder, number + 1)
-        Heartbeat(folder).beat(number + 1, "finished")
+        Heartbeat(folder.heartbeat).beat(number + 1, "finished")
         os.utime(folder.config, (1000 + number, 1000 + number))
     return store
 
@@ -63,7 +64,7 @@ def test_the_index_equals_the_files_after_every_change(store: RunStore, monkeypa
     assert seen == []
     first, second, third, _ = store.list()
     fill(first, 2)  # rows
-    Heartbeat(second).beat(9, "stopped")  # state only
+    Heartbeat(second.heartbeat).beat(9, "stopped")  # state only
     with Journal(third.inputs, shared=True) as journal:  # paint
         journal.append({"kind": "patch"})
     assert index.summaries() == by_files(store)
@@ -81,8 +82,8 @@ def test_the_index_equals_the_files_after_every_change(store: RunStore, monkeypa
 
 def test_a_killed_process_shows_though_no_file_changed(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store.list()[0]
-    script = ("import sys; from pathlib import Path; from core.runs.store import *; "
-              "Heartbeat(RunFolder(Path(sys.argv[1]))).beat(1); print(flush=True); sys.stdin.read()")
+    script = ("import sys; from pathlib import Path; from core.runs.store import *; from core.runs.heartbeat import *; "
+              "Heartbeat(RunFolder(Path(sys.argv[1])).heartbeat).beat(1); print(flush=True); sys.stdin.read()")
     process = subprocess.Popen([sys.executable, "-c", script, str(folder.path)], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE)
     assert process.stdout is not None

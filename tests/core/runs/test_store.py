@@ -16,18 +16,22 @@ from pathlib import Path
 
 import pytest
 
+import core.runs.heartbeat
 import core.runs.store
 from core.errors import RunError
 from core.runs.failpoints import VARIABLE
-from core.runs.store import Heartbeat, RunFolder, RunStore, write_atomic
+from core.runs.files import write_atomic
+from core.runs.heartbeat import Heartbeat
+from core.runs.store import RunFolder, RunStore
 
 BEATER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from core.runs.store import Heartbeat, RunFolder
+    from core.runs.heartbeat import Heartbeat
+    from core.runs.store import RunFolder
 
-    Heartbeat(RunFolder(Path(sys.argv[1]))).beat(12, sys.argv[2])
+    Heartbeat(RunFolder(Path(sys.argv[1])).heartbeat).beat(12, sys.argv[2])
     print("beating", flush=True)
     if sys.argv[2] in ("running", "paused"):
         time.sleep(60)
@@ -166,7 +170,7 @@ def test_an_unwritable_root_is_a_clear_error(tmp_path):
 def test_a_file_killed_while_replaced_is_old_or_new(tmp_path, place, survivor):
     path = tmp_path / "run.json"
     path.write_bytes(b"old")
-    script = "import sys, pathlib; from core.runs.store import write_atomic as w; w(pathlib.Path(sys.argv[1]), b'new!')"
+    script = "import sys, pathlib; from core.runs.files import write_atomic as w; w(pathlib.Path(sys.argv[1]), b'new!')"
     environment = {**os.environ, VARIABLE: f"atomic.{place}:1"}
     process = subprocess.run([sys.executable, "-c", script, str(path)], env=environment, timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -251,7 +255,7 @@ def rewrite(folder: RunFolder, **changes: object) -> None:
 )
 def test_a_reused_pid_or_another_boot_is_interrupted(store, changes):
     folder = store.create({})
-    Heartbeat(folder).beat(0)
+    Heartbeat(folder.heartbeat).beat(0)
     assert folder.status() == "running"
     rewrite(folder, **changes)
     assert folder.status() == "interrupted"
@@ -259,16 +263,16 @@ def test_a_reused_pid_or_another_boot_is_interrupted(store, changes):
 
 def test_a_process_that_cannot_be_looked_up_is_judged_by_age(store, monkeypatch):
     folder = store.create({})
-    Heartbeat(folder).beat(0)
+    Heartbeat(folder.heartbeat).beat(0)
     rewrite(folder, host="another machine", boot_id="another")
     assert folder.status() == "running"
     rewrite(folder, time=time.time() - 31)
     assert folder.status() == "interrupted"
     rewrite(folder, time=time.time() + 3600)
     assert folder.status() == "interrupted"
-    Heartbeat(folder).beat(0, "paused")
+    Heartbeat(folder.heartbeat).beat(0, "paused")
     rewrite(folder, start=None, boot_id=None)
-    monkeypatch.setattr(core.runs.store, "_boot_id", lambda: None)  # a system without /proc
+    monkeypatch.setattr(core.runs.heartbeat, "_boot_id", lambda: None)  # a system without /proc
     assert folder.status() == "paused"
 
 
@@ -282,21 +286,21 @@ def test_start_time_survives_a_command_name_with_parentheses(tmp_path):
             if "Z (b" in Path(f"/proc/{process.pid}/comm").read_text():
                 break
             time.sleep(0.01)
-        ticks = core.runs.store._start_time(process.pid)
+        ticks = core.runs.heartbeat._start_time(process.pid)
         up = float(Path("/proc/uptime").read_text().split()[0])
         assert ticks is not None
         assert 0 <= up - ticks / os.sysconf("SC_CLK_TCK") < 30
     finally:
         process.kill()
         process.wait()
-    assert core.runs.store._start_time(process.pid) is None
+    assert core.runs.heartbeat._start_time(process.pid) is None
 
 
 def test_beats_are_written_once_a_second_and_at_every_change(store, monkeypatch):
     folder = store.create({})
     clock = [50.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    heartbeat = Heartbeat(folder)
+    heartbeat = Heartbeat(folder.heartbeat)
     seen = []
     for step in range(30):  # 0.25 s a step
         heartbeat.beat(step, "paused" if step == 10 else "running")
@@ -312,7 +316,7 @@ def test_beats_are_written_once_a_second_and_at_every_change(store, monkeypatch)
 def test_an_unknown_state_and_a_broken_heartbeat_are_errors(store):
     folder = store.create({})
     with pytest.raises(RunError, match="cannot be 'asleep'"):
-        Heartbeat(folder).beat(0, "asleep")
+        Heartbeat(folder.heartbeat).beat(0, "asleep")
     for content in (b"", b'{"state": "asleep", "time": 1}', b'{"state": "running"}', b"[]"):
         folder.heartbeat.write_bytes(content)
         with pytest.raises(RunError, match=r"heartbeat\.json"):

@@ -21,9 +21,10 @@ from core.errors import RunError, ZSpaceError
 from core.runs import sweep as module
 from core.runs.config import RunConfig
 from core.runs.events import comparable
+from core.runs.heartbeat import Heartbeat
 from core.runs.journal import Journal, read_records
 from core.runs.opening import create_run
-from core.runs.store import Heartbeat, RunFolder, RunStore
+from core.runs.store import RunFolder, RunStore
 from core.runs.sweep import Cell, Sweep, connect, expand, find_run, parse_grid
 from core.runs.trainer import Trainer
 
@@ -245,7 +246,7 @@ def test_another_process_that_trains_a_cell_is_waited_for(
         client: Client, configs: Callable[..., list[RunConfig]], prepare: Callable[[list[RunConfig]], Sweep]) -> None:
     sweep = prepare(configs())
     folder = create_run(sweep.root, sweep.cells[0].config)
-    heart = Heartbeat(folder)
+    heart = Heartbeat(folder.heartbeat)
     heart.beat(0)
     work = threading.Thread(target=sweep.run, args=(client,))
     work.start()

@@ -20,10 +20,11 @@ from core.runs.checkpoint import latest_checkpoint, load_checkpoint
 from core.runs.compare import summary
 from core.runs.control import paint, send
 from core.runs.events import comparable
+from core.runs.files import write_atomic
 from core.runs.journal import Journal, read_records
 from core.runs.opening import load_model
 from core.runs.replay import replay
-from core.runs.store import RunFolder, write_atomic
+from core.runs.store import RunFolder
 from core.runs.trainer import Trainer
 from core.scheduler import Patch, Scheduler
 from tests.core.test_inference_posterior import slow as slow_reading

@@ -19,9 +19,10 @@ import pytest
 import core.runs.work
 from core.errors import RunError, ZSpaceError
 from core.runs.control import send
+from core.runs.heartbeat import Heartbeat
 from core.runs.journal import Journal, read_records
 from core.runs.replay import replay
-from core.runs.store import Heartbeat, RunFolder, RunStore
+from core.runs.store import RunFolder, RunStore
 from core.runs.work import TRIES, Item, WorkQueue, work
 
 Settings = Callable[..., dict[str, Any]]
@@ -288,7 +289,7 @@ def test_what_a_dead_worker_left_open_is_settled(queue: WorkQueue, settings: Set
                                                 here: Callable[[WorkQueue], None]) -> None:
     runs = [queue.store.create({}) for _ in range(4)]
     for folder, state in zip(runs, ("finished", "stopped", "failed"), strict=False):
-        Heartbeat(folder).beat(3, state)
+        Heartbeat(folder.heartbeat).beat(3, state)
     for folder in runs:
         leave_open(queue, queue.add(settings()), run=folder.id)
     gone, begun, poison = (queue.add(settings()) for _ in range(3))
@@ -307,7 +308,7 @@ def test_a_run_that_is_at_work_elsewhere_or_gone_by_its_turn_fails_with_a_word(
     busy, gone = queue.store.create({}), queue.store.create({})
     for folder in (busy, gone):
         queue.go_on(folder.id)
-    Heartbeat(busy).beat(0)
+    Heartbeat(busy.heartbeat).beat(0)
     shutil.rmtree(gone.path)
     here(queue)
     assert states(queue) == ["failed", "failed"]
