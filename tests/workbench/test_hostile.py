@@ -144,6 +144,7 @@ def digest(folder: RunFolder) -> str:
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
+@pytest.mark.timeout(900)  # fifty seconds where nothing else is at work
 def test_ten_thousand_hostile_messages_disturb_nobody(attacked: Server, tmp_path: Path, texts: Path) -> None:
     run = RunFolder(wait_for(lambda: next(attacked.runs.glob("*/heartbeat.json"), None)).parent)
 
