@@ -40,6 +40,7 @@ class CpuBackend(LaunchQueue):
     """
 
     name = "cpu"
+    overlaps = False
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(KERNELS, ELEMENTWISE)

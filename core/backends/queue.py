@@ -50,6 +50,7 @@ class LaunchQueue:
     """
 
     name: str
+    overlaps = True  # whether the device works while the host goes on
 
     def __init__(self, table: Mapping[str, Callable[..., Any]], elementwise: Collection[str]) -> None:
         self.kernels: dict[Hashable, Any] = {}
@@ -69,6 +70,14 @@ class LaunchQueue:
         with self._lock:
             self._queue.append(Launch(primitive, inputs, params, shape, dtype, out))
         return out
+
+    def start(self) -> None:
+        """Begin with what is queued, where the device overlaps with the host.
+
+        It saves the device a wait, and costs memory: what a launch yet to come would be fused with is written out.
+        """
+        if self.overlaps:
+            self.flush()
 
     def flush(self) -> None:
         """Run every queued launch whose result somebody still holds, in order."""

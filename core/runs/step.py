@@ -62,6 +62,7 @@ def _one_batch(model: Model, parameters: Parameters, tokens: NDArray[np.int32], 
         x, _, tapped = model.states(parameters, asarray(tokens[:, :-1]), model.initial_state(len(tokens)), frame=frame,
                                     gains=gains, recompute=config.recompute, lose=lose)
         loss = cross_entropy(model.logits(parameters, x), asarray(tokens[:, 1:])).sum() * share
+        loss.backend.start()  # it is at work while the host walks the tape
     grads = grad(loss, [*parameters.values(), *([tapped] if look else [])])
     named = dict(zip(parameters, grads, strict=False))
     return loss.detach(), named, [tapped.detach(), grads[-1]] if look else []

@@ -58,6 +58,7 @@ def ours(ask: Answer) -> Answer:
             tokens = rng.integers(0, ask["vocabulary"], (batch, window + 1)).astype(np.int32)
             x, _, _ = model.states(p, asarray(tokens[:, :-1]), model.initial_state(batch), recompute=ask["recompute"])
             loss = cross_entropy(model.logits(p, x), asarray(tokens[:, 1:])).mean()
+            backend.start()
             return loss.detach(), dict(zip(p, grad(loss, list(p.values())), strict=True))
 
         def step(batch: int, window: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core import backends
-from core.array import Array
+from core.array import Array, asarray
 from core.backends import Buffer
 from core.backends.queue import LaunchQueue
 from core.errors import BackendError
@@ -52,3 +52,14 @@ def test_a_primitive_that_a_backend_lacks_is_an_error_naming_both() -> None:
     assert (x + x).shape == (3,)
     with pytest.raises(BackendError, match="backend 'half' has no kernel for 'exp'"):
         exp(x)
+
+
+def test_only_a_device_beside_the_host_begins_before_it_is_asked() -> None:
+    begun = {}
+    for name in backends.available():
+        with backends.use_backend(backends.open_backend(name)) as backend:
+            y = exp(asarray(np.ones(3, np.float32)))
+            backend.start()
+            begun[name] = y.buffer.data is not None
+            np.testing.assert_allclose(y.numpy(), np.e, rtol=1e-6)
+    assert begun == {name: name != "cpu" for name in begun}

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from canvas import codec
 from canvas.codec import CODES
 from core.runs.config import RunConfig
