@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from core.array import Array, apply, asarray
+from core.backends import Backend, current_backend
 from core.primitives import Shape
 from core.random import philox_key
+
+
+def zeros(shape: Sequence[int], dtype: DTypeLike = np.float32, backend: Backend | None = None) -> Array:
+    """Zeros on a backend (the current session's by default)."""
+    chosen, kind = backend or current_backend(), np.dtype(dtype)
+    return Array(chosen, chosen.zeros(tuple(shape), kind), tuple(shape), kind)
 
 
 def exp(x: Array) -> Array:

@@ -26,6 +26,13 @@ def like(x: Array, values: Any) -> Array:
     return asarray(np.asarray(values, x.dtype), x.dtype, x.backend)
 
 
+def zeros_beside(x: Array, shape: Shape) -> Array:
+    """Zeros beside `x`, of its type."""
+    from core.functions import zeros
+
+    return zeros(shape, x.dtype, x.backend)
+
+
 def sum_to(g: Array, shape: Shape) -> Array:
     """Sum `g` over the axes along which an operand of `shape` was broadcast."""
     lead = len(g.shape) - len(shape)
@@ -105,7 +112,7 @@ def recurrence(name: str, g: Array, a: Array, out: Array, h0: Array, *, reverse:
 
     n, _, *rest = a.shape
     first = h0.reshape(n, 1, *rest)
-    zero = like(g, np.zeros(h0.shape))
+    zero = zeros_beside(g, h0.shape)
     adjoint = ap(name, a, g, zero, reverse=not reverse)
     if reverse:
         before = ap("concat", zero.reshape(n, 1, *rest), adjoint[:, :-1], axis=1)

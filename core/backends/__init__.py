@@ -20,6 +20,7 @@ from core.primitives import Primitive, Shape
 if TYPE_CHECKING:
     from core.trace import Trace
 
+MOST_EVENTS = 1 << 16  # that are noted before they are added up: a step has a thousand
 COLUMNS = {"cpu": "core.backends.cpu", "cuda": "core.backends.cuda", "wgpu": "core.backends.wgpu"}
 
 
@@ -35,21 +36,18 @@ class Buffer:
     def __del__(self) -> None:
         if self.counted is not None:
             memory, storage = self.counted
-            memory.dropped.append(storage)  # atomic: any thread may drop a buffer
+            memory.events.append((storage, None))  # atomic: any thread may drop a buffer
 
 
 class Memory:
     """Bytes of the storages that live buffers hold; one that several buffers view counts once.
 
-    Attributes
-    ----------
-    peak : int
-        Most bytes at a time since `restart`.
+    What comes and goes is noted, and added up when somebody asks: by then the device is at work.
     """
 
     def __init__(self) -> None:
-        self.peak = self._live = 0
-        self.dropped: deque[int] = deque()
+        self.events: deque[tuple[int, int | None]] = deque()  # storage, and its bytes, or None where a buffer went
+        self._peak = self._live = 0
         self._views: dict[int, list[int]] = {}  # storage -> [buffers that view it, bytes]
         self._lock = threading.Lock()
 
@@ -57,33 +55,45 @@ class Memory:
     def live(self) -> int:
         """Bytes now."""
         with self._lock:
-            return self._settle()
+            self._settle()
+            return self._live
+
+    @property
+    def peak(self) -> int:
+        """Most bytes at a time since `restart`."""
+        with self._lock:
+            self._settle()
+            return self._peak
 
     def restart(self) -> None:
         """Let the peak begin with what is live now."""
         with self._lock:
-            self.peak = self._settle()
+            self._settle()
+            self._peak = self._live
 
     def count(self, buffer: Buffer, storage: int, nbytes: int) -> None:
         """Count a buffer whose values are there now."""
         buffer.counted = self, storage
-        with self._lock:
-            self._settle()
-            views = self._views.setdefault(storage, [0, nbytes])
-            views[0] += 1
-            if views[0] == 1:
-                self._live += nbytes
-                self.peak = max(self.peak, self._live)
+        self.events.append((storage, nbytes))
+        if len(self.events) > MOST_EVENTS:
+            with self._lock:
+                self._settle()
 
-    def _settle(self) -> int:
-        """Take off what was dropped."""
-        while self.dropped:
-            storage = self.dropped.popleft()
-            views = self._views[storage]
-            views[0] -= 1
-            if not views[0]:
-                self._live -= self._views.pop(storage)[1]
-        return self._live
+    def _settle(self) -> None:
+        """Add up what came and went, in order."""
+        while self.events:
+            storage, nbytes = self.events.popleft()
+            if nbytes is None:
+                views = self._views[storage]
+                views[0] -= 1
+                if not views[0]:
+                    self._live -= self._views.pop(storage)[1]
+            elif storage in self._views:
+                self._views[storage][0] += 1
+            else:
+                self._views[storage] = [1, nbytes]
+                self._live += nbytes
+                self._peak = max(self._peak, self._live)
 
 
 class Backend(Protocol):
@@ -95,6 +105,8 @@ class Backend(Protocol):
     memory: Memory
 
     def upload(self, values: NDArray[Any]) -> Buffer: ...
+
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Buffer: ...
 
     def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
                dtype: np.dtype[Any]) -> Buffer: ...

@@ -22,6 +22,7 @@ from core.tuning import key, tuned
 if TYPE_CHECKING:
     from core.trace import Trace
 
+ZEROS_KEPT = 32  # arrays
 TUNED_FROM = 1 << 20  # values of a result from which a launch's variants are measured
 WORTH, REPEATS = 2e-2, 16  # seconds of a measurement, or launches in a row: waiting for the device should not count
 Variant = TypeVar("Variant")
@@ -59,7 +60,18 @@ class LaunchQueue:
         self.memory = Memory()
         self._table = table
         self._queue: list[Launch] = []
+        self._zeros: dict[tuple[Shape, np.dtype[Any]], Buffer] = {}
         self._lock = threading.RLock()
+
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Buffer:
+        """Zeros. The newest are kept: each step wants the same, and to bring them takes long beside a launch."""
+        asked = shape, dtype
+        with self._lock:
+            if asked not in self._zeros:
+                if len(self._zeros) == ZEROS_KEPT:
+                    del self._zeros[next(iter(self._zeros))]
+                self._zeros[asked] = self.upload(np.zeros(shape, dtype))
+            return self._zeros[asked]
 
     def launch(self, primitive: Primitive, inputs: list[Buffer], params: dict[str, Any], shape: Shape,
                dtype: np.dtype[Any]) -> Buffer:
@@ -110,6 +122,10 @@ class LaunchQueue:
     def dlpack_device(self) -> tuple[int, int]:
         """DLPack's device type and index of this backend's memory."""
         raise self._closed()
+
+    def upload(self, values: NDArray[Any]) -> Buffer:
+        """Copy host values to the device."""
+        raise NotImplementedError
 
     def adopt(self, external: Any) -> Buffer:
         """A buffer over memory of another library that speaks DLPack, without a copy."""

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.array import Array, apply, asarray, checkpoint, leaf
+from core.array import Array, apply, checkpoint, leaf
 from core.frame import ZFrame
-from core.functions import causal_conv, concat, dropout, rms_norm, take
+from core.functions import causal_conv, concat, dropout, rms_norm, take, zeros
 from core.nn.hyperbolic import check_curvature, host_exp_map, log_map, project
 from core.primitives import Shape
 from core.random import Philox
@@ -167,7 +167,7 @@ class Model(ABC):
 
     def initial_state(self, batch: int, dtype: Any = np.float32) -> State:
         """An empty past for `batch` sequences."""
-        return {f"{i}.{name}": asarray(np.zeros((batch, *shape), dtype), dtype)
+        return {f"{i}.{name}": zeros((batch, *shape), dtype)
                 for i in range(self.config.layers) for name, shape in self.block_state(i).items()}
 
     def states(self, p: Parameters, tokens: Array, state: State, stop: int | None = None,
