@@ -1,7 +1,7 @@
 """Characters a second in training beside the same model in PyTorch, and what length costs.
 
-    python -m tests.bench.throughput --peer PYTHON_WITH_TORCH [--preset base] [--batch 16] [--window 256]
-        [--backend cpu cuda wgpu] [--rounds 3] [--steps 10] [--threads 2]
+    python -m tests.bench.throughput --peer PYTHON_WITH_TORCH [--preset base] [--width W] [--hidden H]
+        [--batch 16] [--window 256] [--backend cpu cuda wgpu] [--rounds 3] [--steps 10] [--threads 2]
     python -m tests.bench.throughput --lengths 256 1024 4096 16384 65536 [--preset tiny] [--backend cpu]
 
 Pairs: a process of ours, then one of the peer's with each of its two recurrences (a loop over time, a scan in log
@@ -28,6 +28,7 @@ def pairs(given: argparse.Namespace) -> None:
     """Ratios in turns."""
     ratios = []
     ask = asked(given.preset, given.batch, given.window, given.steps, given.threads, given.backend[0])
+    ask |= {k: v for k in ("width", "hidden") if (v := getattr(given, k))}
     for i in range(given.rounds):
         seconds = {"ours": measure(ask)["seconds"]}
         for other in given.backend[1:]:
@@ -38,8 +39,9 @@ def pairs(given: argparse.Namespace) -> None:
         ratios.append(min(v for k, v in seconds.items() if k != "ours") / seconds["ours"])
         print(f"round {i + 1}: " + ", ".join(f"{k} {given.batch * given.window / v:,.0f}" for k, v in seconds.items())
               + f" characters/s; ratio {ratios[-1]:.2f}", flush=True)
-    print(f"{given.preset} on {given.backend[0]}, {given.batch} x {given.window}: ratio to the fastest other, median of"
-          f" {given.rounds} rounds: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"{given.preset}, {ask['width']} and {ask['hidden']} wide, on {given.backend[0]}, {given.batch} x "
+          f"{given.window}: ratio to the fastest other, median of {given.rounds} rounds: {statistics.median(ratios):.2f} "
+          f"({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def generating(given: argparse.Namespace, length: int) -> int:
@@ -73,6 +75,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer")
     parser.add_argument("--preset", default="base", choices=PRESETS)
+    parser.add_argument("--width", type=int, help="other than the preset's")
+    parser.add_argument("--hidden", type=int, help="other than the preset's")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--backend", nargs="+", default=["cpu"], choices=["cpu", "cuda", "wgpu"])
