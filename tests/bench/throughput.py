@@ -40,8 +40,8 @@ def pairs(given: argparse.Namespace) -> None:
         print(f"round {i + 1}: " + ", ".join(f"{k} {given.batch * given.window / v:,.0f}" for k, v in seconds.items())
               + f" characters/s; ratio {ratios[-1]:.2f}", flush=True)
     print(f"{given.preset}, {ask['width']} and {ask['hidden']} wide, on {given.backend[0]}, {given.batch} x "
-          f"{given.window}: ratio to the fastest other, median of {given.rounds} rounds: {statistics.median(ratios):.2f} "
-          f"({min(ratios):.2f} to {max(ratios):.2f})")
+          f"{given.window}: ratio to the fastest other, median of {given.rounds} rounds: "
+          f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def generating(given: argparse.Namespace, length: int) -> int:
