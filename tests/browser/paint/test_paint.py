@@ -200,8 +200,8 @@ def test_a_lost_device_heals_with_the_same_layer(page: Page, folder: Path) -> No
 def test_another_run_begins_without_this_ones_paint(page: Page, folder: Path, server: Server, texts: Path) -> None:
     def show(run: Path) -> None:
         page.evaluate("run => { location.hash = `#/live?run=${run}` }", run.name)
-        wait_for(lambda: page.evaluate("workbench.paint.facts.run") == run.name, 20)
-        wait_for(lambda: page.evaluate("workbench.paint.shown && workbench.paint.surface?.size != null"), 20)
+        wait_for(lambda: page.evaluate("workbench.paint.facts.run") == run.name)
+        wait_for(lambda: page.evaluate("workbench.paint.shown && workbench.paint.surface?.size != null"))
 
     click(page, 2, 5)
     with training(server.runs, texts) as other:
