@@ -9,6 +9,8 @@ import {Tools} from "./tools.js"
 
 const PAUSE = 50 // ms between two layers sent: 20 a second
 
+const keep = (key, layer) => sessionStorage.setItem(key, JSON.stringify([...layer]))
+
 export class Paint {
   constructor(channel, atlas) {
     this.channel = channel
@@ -25,14 +27,12 @@ export class Paint {
 
   begin(facts) {
     this.tools.cancel()
+    this.leave()
     this.facts = facts
     this.strokes = []
     this.layer = this.gains = this.effect = this.status = null
     this.acknowledged = 0
     this.kept = sessionStorage.getItem(this.key)
-    this.surface?.release()
-    this.surface = null
-    this.opening = null
     this.say("")
     this.show()
   }
@@ -65,12 +65,18 @@ export class Paint {
   heed(status) {
     if (status === this.status) return
     this.status = status
-    if (this.alive && this.kept) { // painted just before the server went away
-      this.hold(Float32Array.from(JSON.parse(this.kept)))
-      this.kept = null
-      this.open().then((surface) => { surface.setRelation(this.layer); this.send() })
-    }
+    if (this.alive && this.kept) this.restore()
     this.show()
+  }
+
+  // what was painted just before the server went away, or another run was shown; it is newer than what the server has
+  async restore() {
+    const {facts} = this, layer = Float32Array.from(JSON.parse(this.kept)), surface = await this.open()
+    if (facts !== this.facts) return
+    this.kept = null
+    this.hold(layer)
+    surface.setRelation(layer)
+    this.send()
   }
 
   // --- where it can be painted ---
@@ -177,14 +183,17 @@ export class Paint {
     if (this.sending) return
     this.sending = true
     this.say("sending")
+    const {facts, key, surface} = this
     try {
-      while (this.fresh) {
+      while (this.fresh && facts === this.facts) {
         this.fresh = false
-        const layer = await this.surface.relation()
+        const layer = await surface.relation()
+        if (facts !== this.facts) break
         this.hold(layer)
-        sessionStorage.setItem(this.key, JSON.stringify([...layer]))
-        const {seq} = await this.channel.paint({chart: "atlas", shape: [this.atlas.size.bands, this.atlas.size.sheets], values: layer, depth: this.surface.depth, frame: this.facts.signature})
-        sessionStorage.removeItem(this.key)
+        keep(key, layer)
+        const {seq} = await this.channel.paint({chart: "atlas", shape: [this.atlas.size.bands, this.atlas.size.sheets], values: layer, depth: surface.depth, frame: facts.signature})
+        if (facts !== this.facts) break
+        sessionStorage.removeItem(key)
         this.acknowledged = seq
         this.say(`input ${seq} acknowledged`)
         await new Promise((resolve) => setTimeout(resolve, PAUSE))
@@ -197,6 +206,18 @@ export class Paint {
     } finally {
       this.sending = false
     }
+    if (this.fresh && this.surface) this.send() // painted on the run that is shown instead
+  }
+
+  // another run is shown from now on; what was not sent waits until its own is back
+  async leave() {
+    const {surface} = this, unsent = this.sending || this.fresh
+    this.surface = this.opening = null
+    this.fresh = false
+    if (!surface) return
+    const {key} = this
+    if (unsent) keep(key, await surface.relation())
+    surface.release()
   }
 
   say(text) { $("paint-state").textContent = text }

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# how fast a machine is, is no property
+settings.register_profile("zspace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zspace")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -95,7 +95,7 @@ def test_a_row_has_scipys_periodogram(backend: Backend) -> None:
     np.testing.assert_allclose(got, want, atol=1e-5 * want.max())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=hs.integers(1, 12), columns=hs.integers(1, 12), axis=hs.sampled_from(sorted(AXES)),
        taper=hs.sampled_from(sorted(WINDOWS)), seed=hs.integers(0, 1 << 30))
 def test_power_is_conserved(rows: int, columns: int, axis: str, taper: str, seed: int, backend: Backend) -> None:

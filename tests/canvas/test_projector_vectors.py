@@ -21,7 +21,7 @@ Values = NDArray[np.float64]
 SHAPES = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (1, 5), (3, 3), (5, 7), (8, 6), (33, 18)]
 GRIDS = hn.arrays(np.float32, hs.tuples(hs.integers(1, 7), hs.integers(1, 7)),
                   elements=hs.floats(-3, 3, width=32, allow_subnormal=False))
-QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def vectors(relation: NDArray[Any], backend: Backend) -> Values:

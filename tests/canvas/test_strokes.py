@@ -162,7 +162,7 @@ anything = st.recursive(
 
 
 @given(st.sampled_from(sorted(GOOD["strokes"][0])), anything)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_changed_record_is_a_recording_or_a_stroke_error(key: str, value: Any) -> None:
     try:
         recording = Recording.from_json(changed(key, value))

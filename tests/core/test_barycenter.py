@@ -77,7 +77,7 @@ def problems(draw: Any) -> tuple[list[float], np.ndarray, float]:
 
 
 @given(problems(), some.integers(0, 2**32 - 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_other_density_is_better(problem: Any, seed: int) -> None:
     weights, densities, gamma = problem
     rho = densities / densities.sum(axis=1, keepdims=True)
@@ -94,7 +94,7 @@ def test_no_other_density_is_better(problem: Any, seed: int) -> None:
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_path_starts_at_the_mean_and_never_rises(problem: Any) -> None:
     weights, densities, gamma = problem
     rho = densities / densities.sum(axis=1, keepdims=True)
@@ -127,7 +127,7 @@ def test_a_descent_ends_where_the_closed_form_is() -> None:
 
 
 @given(problems(), some.randoms(use_true_random=False), some.floats(0.1, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_order_and_scale_of_the_densities_do_not_matter(problem: Any, random: Any, factor: float) -> None:
     weights, densities, gamma = problem
     found = st.z_space_barycenter(weights, densities, gamma, 0.0)

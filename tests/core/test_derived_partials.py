@@ -144,7 +144,7 @@ def test_coherence_gains() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40).filter(lambda w: sum(w) > 1e-3), st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_coherence_identities(weights: list[float], ratio: float) -> None:
     p = np.array(weights) / sum(weights)
     h = -sum(x * math.log(x) for x in p if x > 0)

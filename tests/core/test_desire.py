@@ -58,7 +58,7 @@ def test_budget_holds_and_is_used(name: str, strength: float, budget: float) -> 
 
 
 @given(vectors, vectors, st.floats(0, 50), st.floats(0, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_budget_holds_for_any_logits_and_scores(logits: NDArray, d: NDArray, strength: float, budget: float) -> None:
     _, beta, _ = tilt(candidate_distribution(logits), d, strength, budget)
     tilts = beta > 0 and (d != d[0]).any()  # else the divergence is zero, whatever this formula rounds to

@@ -155,7 +155,7 @@ units, amounts = some.floats(0, 1), some.floats(0, 2)
 
 
 @given(units, amounts, amounts, amounts, amounts, some.floats(0, 3), some.floats(0.1, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_disagreement_timing_and_risk_never_soothe(phi: float, a: float, b: float, entropy: float, signal: float,
                                                    scale: float, more: float) -> None:
     def hazard(**changed: float) -> tuple[float, float]:

@@ -109,7 +109,7 @@ def test_every_step_follows_from_raw_logits(how: Sampling) -> None:
 
 @given(arrays(np.float64, (20, V), elements=st.floats(-20, 20)), arrays(np.float64, V, elements=st.floats(-9, 9)),
        st.floats(0, 2), st.integers(1, V), st.floats(0.05, 1), st.floats(0.1, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_logits_break_the_budget(logits: NDArray, wanted: NDArray, budget: float, top_k: int, top_p: float,
                                     target: float) -> None:
     dynamics = Dynamics(V, wanted, Phases(3, 8, 5.0, 5.0), 1.0, target)

@@ -51,7 +51,7 @@ def test_every_coordinate_follows_its_definition(text: str, curvature: float, te
 
 
 @given(texts, temperatures)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_wave_keeps_the_energy_mirrors_itself_and_scales(text: str, temperature: float) -> None:
     n = len(text)
     wave = LanguageWaveEncoder(-1.0, temperature).encode_wave(text)[0]
@@ -64,7 +64,7 @@ def test_the_wave_keeps_the_energy_mirrors_itself_and_scales(text: str, temperat
 
 
 @given(texts, curvatures, temperatures)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_points_lie_in_the_unit_ball_at_the_angles_of_the_wave(text: str, curvature: float, temperature: float) -> None:
     encoder = LanguageWaveEncoder(curvature, temperature)
     row, wave = encoder.coordinates(text)[0], encoder.encode_wave(text)[0]
@@ -221,7 +221,7 @@ def test_the_recorded_distance_is_met() -> None:
 
 
 @given(some.lists(some.tuples(some.floats(-0.9, 0.9), some.floats(-0.9, 0.9)), min_size=1, max_size=6), curvatures)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_distance_is_symmetric_and_zero_only_in_place(pairs: list[tuple[float, float]], curvature: float) -> None:
     p, q = zip(*pairs, strict=True)
     assert distance(p, p, curvature) == 0

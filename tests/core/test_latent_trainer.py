@@ -46,7 +46,7 @@ def adam_by_hand(gradients: list[list[float]], lr: float, beta1: float, beta2: f
 
 
 @given(latents, st.floats(0.05, 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_regulariser_and_its_gradient(z: list[float], alpha: float) -> None:
     energy, slope = fractional_energy(z, alpha)
     assert energy == pytest.approx(by_definition(z, alpha), rel=1e-9, abs=1e-12)
@@ -107,7 +107,7 @@ def test_a_steep_regulariser_is_scaled_to_one() -> None:
 
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=3), st.lists(st.floats(-10, 10), min_size=3, max_size=3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_observed_metrics_are_constants_to_z(a: list[float], b: list[float]) -> None:
     """They count in the objective alone."""
     states = []

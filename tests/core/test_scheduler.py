@@ -107,7 +107,7 @@ hostile = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
 
 
 @given(st.sampled_from(sorted(patch().to_record())), hostile)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_changed_record_is_a_valid_patch_or_a_patch_error(key: str, value: Any) -> None:
     record = {**patch().to_record(), key: value}
     try:

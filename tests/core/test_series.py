@@ -57,7 +57,7 @@ points = some.lists(some.tuples(some.floats(-3, 3), some.floats(-3, 3)), min_siz
 
 @pytest.mark.parametrize("name", PLAIN)
 @given(samples=parts, at=points)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_values_and_derivatives_are_those_of_the_exact_sum(name: str, samples: Any, at: Any) -> None:
     (real, imag), (x, y) = (list(map(list, zip(*pairs, strict=True))) for pairs in (samples, at))
     values, slopes = PLAIN[name][1](real, imag, x, y)
@@ -68,7 +68,7 @@ def test_values_and_derivatives_are_those_of_the_exact_sum(name: str, samples: A
 
 
 @given(samples=parts, at=points, factor=some.floats(-3, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_series_is_linear_and_its_conjugate_is_that_of_the_conjugate(samples: Any, at: Any, factor: float) -> None:
     (real, imag), (x, y) = (np.array(pairs).T for pairs in (samples, at))
     one, other = np.array(st.zspace_eval_stable(real, imag, x, y)), np.array(st.zspace_eval_stable(imag, real, x, y))
@@ -182,7 +182,7 @@ def test_the_windows_are_those_of_the_books(n: int) -> None:
 
 
 @given(some.integers(1, 30), some.floats(-3, 3), some.floats(-3, 3), some.floats(-2, 2))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_transform_is_linear_mirrored_and_scales(n: int, re: float, im: float, shift: float) -> None:
     rng = np.random.default_rng(n)
     f, g, s = rng.random(n), rng.random(n), complex(re, im)

@@ -119,7 +119,7 @@ def test_inference_with_weights() -> None:
 
 
 @given(st.lists(st.lists(st.floats(-1e6, 1e6, width=32), max_size=20), max_size=8))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nesting_and_order_do_not_matter(rows: list[list[float]]) -> None:
     flat = [v for row in rows for v in row]
     forms: list[Any] = [rows, flat, flat[::-1], {str(i): np.array(row) for i, row in enumerate(rows)},

@@ -60,7 +60,7 @@ def test_two_symbols_have_the_closed_form() -> None:
 
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=9).map(np.array), st.floats(1e-3, 3), st.floats(0.1, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_it_is_met_or_the_bound_is_hit(scores: NDArray[np.float64], wanted: float, temperature: float) -> None:
     found = entropy_temperature(scores, wanted, temperature)
     reached = entropy_by_hand(scores, found)

@@ -213,7 +213,7 @@ def test_a_live_run_is_steered_stopped_resumed_and_replayed(place: Path) -> None
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0].decode()
+    output = process.communicate(timeout=180)[0].decode()
     assert process.returncode == 0, output
     assert f"zspace resume {run}" in output
     assert "baselines" in output

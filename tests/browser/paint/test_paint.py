@@ -205,11 +205,21 @@ def test_another_run_begins_without_this_ones_paint(page: Page, folder: Path, se
 
     click(page, 2, 5)
     with training(server.runs, texts) as other:
+        page.evaluate("""() => {  // a stroke whose layer is still on the device when another run is shown
+            const {surface} = workbench.paint, read = surface.relation.bind(surface)
+            surface.relation = async () => {
+                const layer = await read(); await new Promise((go) => setTimeout(go, 3000)); return layer } }""")
+        page.mouse.move(*place(page, 4, 1))
+        page.mouse.down()
+        page.mouse.up()
         show(other.path)
+        wait_for(lambda: page.evaluate("run => `layer of ${run}` in sessionStorage", folder.name))
         assert not any(page.evaluate("workbench.paint.surface.relation().then((r) => [...r])"))
+        assert not any(r["kind"] == "patch" for r in records(other.inputs))
         expect(page.locator("#readout")).not_to_contain_text("painted gain")
         page.mouse.move(0, 0)
         show(folder)
+    wait_for(lambda: journalled(folder)[4, 1] > 0.3)
     page.mouse.move(*place(page, 2, 5))
     expect(page.locator("#readout")).to_contain_text(f"painted gain× {2.0 ** journalled(folder)[2, 5]:.2f}")
 
