@@ -257,7 +257,7 @@ export class Atlas {
     const h = this.homology?.step === look.step && this.homology?.kind === this.kind ? this.homology : null
     return [["band", this.bandNames[band]], ["phase", `${Math.round((360 * sheet) / this.size.sheets)}°`],
       ["echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`], ["density", short(density)],
-      ...this.gain(band, sheet).map((g) => ["painted gain", g]), ["component", this.component(band, sheet)], ...(h ? [["pieces", `${h.b0}`], ["loops", `${h.b1}`]] : [])]
+      ...this.gain(band, sheet).map((g) => ["painted gain", g]), ["piece", this.component(band, sheet)], ...(h ? [["pieces", `${h.b0}`], ["loops", `${h.b1}`]] : [])]
   }
 
   // what is painted on a cell, as a factor; nothing where nothing is

@@ -141,6 +141,6 @@ class AtlasView extends Card {
     const {band, sheet} = this.chart.cursor, [bands, sheets, echoes] = look.shape, h = this.seen, label = h?.labels[band][sheet]
     this.readout.replaceChildren(...pairs(["band", this.chart.bandNames[band]], ["phase", this.chart.phase(sheet)], ["echo", this.echo === 0 ? "power" : `lag ${this.lags[this.echo]}`],
       ["density", short(value(look.rho, {bands, sheets, echoes}, band, sheet, this.echo))],
-      ...(h ? [["component", label ? `${label} of ${h.b0}` : "below mean"], ["pieces", String(h.b0)], ["loops", String(h.b1)]] : [])))
+      ...(h ? [["piece", label ? `${label} of ${h.b0}` : "below mean"], ["pieces", String(h.b0)], ["loops", String(h.b1)]] : [])))
   }
 }

@@ -30,7 +30,7 @@ export function mapping(echo, range, theme) {
   return echo === 0 ? {palette: SEQUENTIAL, low: 0, high: range.power} : {palette: signed(theme), low: -range.signed, high: range.signed}
 }
 
-export const meaning = (echo, lags) => (echo === 0 ? "power; line: mean" : `correlation with itself ${lags[echo]} ${lags[echo] === 1 ? "character" : "characters"} back`)
+export const meaning = (echo, lags) => (echo === 0 ? "power; line: mean" : `correlation, ${lags[echo]} back`)
 
 export const gradient = (palette) => `linear-gradient(90deg, ${palette.filter((_, i) => i % 16 === 0 || i === 255).join(",")})`
 

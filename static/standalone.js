@@ -208,7 +208,7 @@ class Recorded {
     const {band, sheet} = this.chart.cursor, h = look.homology, label = h?.labels[band][sheet]
     $("readout").replaceChildren(...pairs(["band", this.bandNames[band]], ["phase", this.chart.phase(sheet)], ["echo", this.echo === 0 ? "power" : `lag ${this.facts.frame.lags[this.echo]}`],
       ["density", short(value(look.rho, this.size, band, sheet, this.echo))],
-      ...(h ? [["component", label ? `${label} of ${h.b0}` : "below mean"], ["pieces", String(h.b0)], ["loops", String(h.b1)]] : [])))
+      ...(h ? [["piece", label ? `${label} of ${h.b0}` : "below mean"], ["pieces", String(h.b0)], ["loops", String(h.b1)]] : [])))
   }
 }
 

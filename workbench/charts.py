@@ -102,7 +102,7 @@ def atlas() -> figure:
          _source("cursor", "sheet", "band"))
     fig.add_tools(HoverTool(renderers=[rect], tooltips=[
         ("band", "@range cycles/char"), ("phase", "@phase°"), ("density", "@value{0.000e+0}"),
-        ("component", "@component")]))
+        ("piece", "@component")]))
     for axis in (fig.xaxis[0], fig.yaxis[0]):
         axis.ticker = FixedTicker(ticks=[])
         axis.formatter = NumeralTickFormatter(format="0")  # labels come from the run's frame

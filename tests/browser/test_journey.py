@@ -75,7 +75,7 @@ def atlas_is_read(page: Page) -> None:
     wait_for(lambda: picture(page) != first, 10)
     page.locator("#fig-atlas").hover(position={"x": 300, "y": 100})
     expect(page.locator("#readout")).to_contain_text(
-        re.compile(r"band.*phase.*density.*component(\d+ of \d+|below mean)pieces\d+loops\d+"))
+        re.compile(r"band.*phase.*density.*piece(\d+ of \d+|below mean)pieces\d+loops\d+"))
     expect(page.locator("#sample")).not_to_be_empty()
     assert page.locator("#sample span").count() > 3
 

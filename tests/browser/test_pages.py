@@ -95,7 +95,7 @@ def test_the_cell_is_moved_by_keys_and_read_out_as_measured(page: Page, past: li
     readout = page.locator("#readout")
     expect(readout).to_contain_text("phase315°")
     expect(readout).to_contain_text(re.compile(r"pieces\d"))
-    shown = re.search(r"density([\d.]+)(?:·10([⁻⁰¹²³⁴-⁹]+))?component(\d+ of (\d+)|below mean)",
+    shown = re.search(r"density([\d.]+)(?:·10([⁻⁰¹²³⁴-⁹]+))?piece(\d+ of (\d+)|below mean)",
                       readout.text_content() or "")
     assert shown
     exponent = int("".join("-" if c == "⁻" else str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in shown[2] or "⁰"))
