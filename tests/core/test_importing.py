@@ -28,6 +28,7 @@ from core.runs.events import comparable
 from core.runs.journal import read_records
 from core.runs.opening import create_run
 from core.runs.replay import replay
+from core.runs.step import windows
 from core.runs.store import RunFolder, RunStore
 from core.runs.sweep import find_run
 from core.runs.trainer import Trainer
@@ -231,7 +232,7 @@ def test_a_run_begins_with_the_weights_and_replays_to_the_bit(make_run: Callable
     assert trainer.frame.shape == (6, 8, 4)  # frame and scheduler are as usual
     first, second = rows(folder)[:2]
     assert (first["step"], first["split"], second["step"]) == (0, "validation", 1)
-    tokens = trainer._batch(1)
+    tokens = windows(trainer.corpus.train, trainer.config, 1)
     z = torch_forward(state, tokens[:, :-1])
     top = z.max(axis=-1, keepdims=True)
     nats = np.log(np.exp(z - top).sum(-1)) + top[..., 0] - np.take_along_axis(z, tokens[:, 1:, None], 2)[..., 0]
