@@ -240,7 +240,7 @@ canvas""", f"AtlasView({str(folder.path)!r})")
     expect(atlas.locator(".readout")).to_contain_text("pieces")
     atlas.get_by_role("button", name="Gradient").click()
     atlas.get_by_role("button", name="lag 2").click()
-    expect(atlas.locator(".scale")).to_contain_text("2 characters back")
+    expect(atlas.locator(".scale")).to_contain_text("correlation, 2 back")
     elsewhere = np.full((BANDS, SHEETS), -1.0)
     paint(folder, elsewhere)  # as the page or a shell would
     wait_for(lambda: said(lab, "steer")["relation"] == elsewhere.tolist(), 20)

@@ -74,7 +74,7 @@ def test_a_finished_run_is_opened_and_its_history_scrubbed(page: Page, past: lis
     page.keyboard.press("g")
     expect(page.locator("[data-kind=gradient]")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("2")
-    expect(page.locator("#scale-name")).to_contain_text("1 character back")
+    expect(page.locator("#scale-name")).to_contain_text("correlation, 1 back")
     page.keyboard.press("g")
     expect(page.locator("[data-kind=state]")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("1")
